@@ -1,0 +1,86 @@
+"""Where the time of one cold request went: parts that follow each other and sum to its response time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from preheat.analysis.journal import InitDone, Invocation
+from preheat.analysis.labels import Label, LabelledRequest
+from preheat.analysis.study import Study
+
+SETUP = "connection set-up"
+QUEUE = "waiting"
+SPAWN = "process start"
+RUNTIME = "runtime client import"
+MODULE = "handler module import"
+INIT = "initialisation"
+HANDLER = "handler"
+REST = "gateway, network and client"
+ORDER = (SETUP, QUEUE, SPAWN, RUNTIME, MODULE, INIT, HANDLER, REST)
+
+_DUST_MS = 1e-6
+"""What adding and subtracting floats leaves behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    name: str
+    start_ms: float
+    """From the moment the request was sent."""
+    length_ms: float
+
+
+def anatomy(item: LabelledRequest, init: InitDone | None) -> list[Part]:
+    """The parts of a served request, in the order they happened; lengths of 0 are left out.
+
+    Initialisation counts only as far as this request stood through it: an environment may have begun to start
+    for an earlier request that another environment then took. What the server did not see (response time minus
+    set-up, wait and handler) is one part, "gateway, network and client"; should clocks disagree so far that it
+    would be negative, it is 0 and the parts exceed the response time by that much.
+    """
+    invocation = item.invocation
+    if invocation is None:
+        return []
+    setup_ms = item.request.setup_ms or 0.0
+    lengths = [(SETUP, setup_ms), *_waiting(invocation, init), (HANDLER, invocation.duration_ms)]
+    rest_ms = item.request.response_ms - sum(length for _, length in lengths)
+    parts, at_ms = [], 0.0
+    for name, length_ms in [*lengths, (REST, max(rest_ms, 0.0))]:
+        if length_ms > _DUST_MS:
+            parts.append(Part(name, at_ms, length_ms))
+            at_ms += length_ms
+    return parts
+
+
+def _waiting(invocation: Invocation, init: InitDone | None) -> list[tuple[str, float]]:
+    """`wait_ms` taken apart: before the environment began to start, its init, and after that."""
+    wait_ms = invocation.wait_ms
+    if init is None or not invocation.cold:
+        return [(QUEUE, wait_ms)]
+    ended_ms = min(max(init.at_ms - invocation.at_ms, 0.0), wait_ms)
+    begun_ms = ended_ms - init.init_ms
+    named = [(SPAWN, init.spawn_ms or 0.0), (RUNTIME, init.runtime_ms or 0.0), (MODULE, init.handler_ms or 0.0)]
+    unnamed_ms = init.init_ms - sum(length for _, length in named)
+    pieces = [(QUEUE, max(begun_ms, 0.0))]
+    cursor_ms = begun_ms
+    for name, length_ms in [*named, (INIT, max(unnamed_ms, 0.0))]:
+        end_ms = min(cursor_ms + length_ms, ended_ms)
+        pieces.append((name, max(end_ms - max(cursor_ms, 0.0), 0.0)))
+        cursor_ms += length_ms
+    return [*pieces, (QUEUE, wait_ms - ended_ms)]
+
+
+def by_name(parts: list[Part]) -> dict[str, float]:
+    """Milliseconds by part, in the order of `ORDER`, parts of the same name together."""
+    total: dict[str, float] = {}
+    for name in ORDER:
+        length_ms = sum(part.length_ms for part in parts if part.name == name)
+        if length_ms > 0:
+            total[name] = length_ms
+    return total
+
+
+def cold_anatomies(study: Study) -> list[tuple[LabelledRequest, list[Part]]]:
+    """Every cold request with its parts, in the order sent."""
+    cold = study.select(Label.COLD)
+    return [(item, anatomy(item, study.inits.get(item.invocation.environment))) for item in cold if item.invocation]

@@ -1,0 +1,310 @@
+"""The run in words. Every sentence is made from a figure of the summary; none is written beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from preheat.analysis import anatomy
+from preheat.analysis.labels import LabelledRequest
+from preheat.analysis.study import Study
+
+Summary = Mapping[str, Any]
+Anatomies = list[tuple[LabelledRequest, list[anatomy.Part]]]
+
+FEW = 20
+"""Fewer values than this have no 95th percentile to speak of: it is then a matter of the largest one."""
+
+
+def duration(ms: float) -> str:
+    """Milliseconds for people: 0.42 ms, 4.1 ms, 128 ms, 1.93 s, 61 s."""
+    if ms < 0.95:
+        return f"{ms:.2f} ms"
+    if ms < 9.95:
+        return f"{ms:.1f} ms"
+    if ms < 999.5:
+        return f"{ms:.0f} ms"
+    return f"{ms / 1000:.2f} s" if ms < 9995 else f"{ms / 1000:,.0f} s"
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def percent(part: float, whole: float) -> str:
+    if not whole or not part:
+        return "0%"
+    share = 100 * part / whole
+    return f"{share:.2g}%" if share < 9.5 else f"{share:.0f}%"
+
+
+def headline(summary: Summary) -> str:
+    """The finding in one line: the title of the page and of the line graph."""
+    cold, warm, waited = summary["cold_ms"], summary["warm_ms"], summary["waited_ms"]
+    if not summary["requests"]:
+        return "No requests were sent"
+    if summary["label_method"] == "none":
+        return (
+            f"{count(summary['requests'], 'request')}, median {_median(summary['all_ms'])}; cold or warm is not known"
+        )
+    if not cold["n"] and not warm["n"] and not waited["n"]:
+        if summary["cold"]:
+            return f"{count(summary['cold'], 'cold start')}, every one failed in the function"
+        return f"None of {count(summary['requests'], 'request')} was served by the function"
+    parts = [_cold_headline(summary["cold"], cold)]
+    if warm["n"]:
+        parts.append(f"warm requests {duration(warm['p50'])} (median)")
+    elif waited["n"]:
+        parts.append(f"warm requests {duration(waited['p50'])} (median, all of them waited)")
+    return "; ".join(parts)
+
+
+def _cold_headline(number: int, cold: Mapping[str, Any]) -> str:
+    """Few cold starts have no typical one: then the worst stands for them."""
+    if not cold["n"]:
+        return "No cold starts were served" if number else "No cold starts"
+    if cold["n"] == 1:
+        return f"1 cold start: {duration(cold['max'])}"
+    text = count(number, "cold start")
+    return f"{text}, up to {duration(cold['max'])}" if cold["n"] < FEW else f"{text}: {duration(cold['p50'])} (median)"
+
+
+def _median(times: Mapping[str, Any]) -> str:
+    return duration(times["p50"]) if times["n"] else "unknown"
+
+
+def ten_lines(study: Study, summary: Summary, anatomies: Anatomies) -> list[str]:
+    """What was found, at most nine lines, one thought each; the tenth is where the report is."""
+    lines = [
+        _line_run(study, summary),
+        _line_cold(summary),
+        _line_warm(summary),
+        _line_waited(summary),
+        _line_inside(anatomies),
+        _line_tail(summary),
+        _line_setup(summary),
+        _line_failed(summary),
+        _line_method(summary),
+    ]
+    return [line for line in lines if line]
+
+
+def _line_run(study: Study, summary: Summary) -> str:
+    info = study.folder.info
+    traits = [str(info["runtime"])] if info.get("runtime") else []
+    traits += [f"{info['memory_mb']} MB"] if info.get("memory_mb") else []
+    traits += [{"local": "this machine", "aws": "AWS"}.get(str(info.get("target")), "")]
+    told = ", ".join(trait for trait in traits if trait)
+    text = f"{study.function}{f' ({told})' if told else ''}: {count(summary['requests'], 'request')}"
+    users = info.get("users")
+    if isinstance(users, int) and users:
+        text += f" from {count(users, 'user')}"
+    if summary["requests"]:
+        text += f" in {summary['span_s']:.0f} s; {summary['ok']:,} ok, {sum(summary['failed'].values()):,} failed"
+    return text + "."
+
+
+def _line_cold(summary: Summary) -> str:
+    if not summary["requests"] or summary["label_method"] == "none":
+        return ""
+    if not summary["cold"]:
+        return "No request was cold."
+    share = f"{count(summary['cold'], 'request')} ({percent(summary['cold'], summary['requests'])}) met a cold start"
+    cold = summary["cold_ms"]
+    if not cold["n"]:
+        return f"{share}; all of them failed."
+    if cold["n"] == 1:
+        return f"{share}: {duration(cold['max'])}."
+    text = f"{share}: median {duration(cold['p50'])}, from {duration(cold['min'])} to {duration(cold['max'])}."
+    ready = summary["cold_ready"]
+    return f"{text} {count(ready, 'of them found its', 'of them found their')} environment ready." if ready else text
+
+
+def _line_warm(summary: Summary) -> str:
+    warm, cold = summary["warm_ms"], summary["cold_ms"]
+    if not warm["n"]:
+        return ""
+    text = (
+        f"{count(warm['n'], 'warm request')}: median {duration(warm['p50'])}, 95% within {duration(warm['p95'])}, "
+        f"worst {duration(warm['max'])}."
+    )
+    if cold["n"] and warm["p50"] and cold["p50"] > 2 * warm["p50"]:
+        text += f" A cold start took {cold['p50'] / warm['p50']:,.0f} times as long."
+    return text
+
+
+def _line_waited(summary: Summary) -> str:
+    waited = summary["waited_ms"]
+    if not waited["n"]:
+        return ""
+    verb = "was" if waited["n"] == 1 else "were"
+    return (
+        f"{count(waited['n'], 'more request')} {verb} warm but waited for a busy or starting environment: "
+        f"median {duration(waited['p50'])}, worst {duration(waited['max'])}."
+    )
+
+
+def mean_parts(anatomies: Anatomies) -> dict[str, float]:
+    """Mean milliseconds of each part over all cold starts, in the order they happen."""
+    total: dict[str, float] = {}
+    for _, parts in anatomies:
+        for name, length_ms in anatomy.by_name(parts).items():
+            total[name] = total.get(name, 0.0) + length_ms / len(anatomies)
+    return {name: total[name] for name in anatomy.ORDER if name in total}
+
+
+def _line_inside(anatomies: Anatomies) -> str:
+    parts = mean_parts(anatomies)
+    if not parts:
+        return ""
+    whole = sum(parts.values())
+    largest = sorted(parts.items(), key=lambda part: -part[1])[:4]
+    told = ", ".join(f"{name} {duration(ms)} ({percent(ms, whole)})" for name, ms in largest if ms >= 0.005 * whole)
+    return f"Inside a cold start, on average: {told}."
+
+
+def _line_tail(summary: Summary) -> str:
+    tail = summary["slowest_1_percent"]
+    if tail["n"] < 3 or not summary["cold"]:
+        return ""
+    cold, waited = tail.get("cold", 0), tail.get("warm_waited", 0)
+    rest = tail["n"] - cold - waited
+    return f"The slowest 1% ({count(tail['n'], 'request')}): {cold} cold, {waited} waited, {rest} neither."
+
+
+def _line_setup(summary: Summary) -> str:
+    setup = summary["connection_setup_ms"]
+    if not setup["n"]:
+        return ""
+    if setup["n"] == 1:
+        return f"Opening 1 connection took {duration(setup['max'])}: that is no cold start."
+    return (
+        f"Opening {setup['n']:,} connections took {duration(setup['p50'])} each (median), "
+        f"{duration(setup['max'])} at worst: that is no cold start."
+    )
+
+
+def _line_failed(summary: Summary) -> str:
+    if not summary["failed"]:
+        return ""
+    by_status = ", ".join(
+        f"{number:,} {'without an answer' if status == '0' else 'with status ' + status}"
+        for status, number in summary["failed"].items()
+    )
+    where = [
+        f"{summary[key]:,} {text}"
+        for key, text in (
+            ("failed_before_function", "never reached the function"),
+            ("failed_in_function", "failed in it, warm"),
+            ("throttled", "were throttled"),
+        )
+        if summary[key]
+    ]
+    return f"Failed: {by_status}{'; ' + ', '.join(where) if where else ''}."
+
+
+def _line_method(summary: Summary) -> str:
+    if not summary["requests"]:
+        return ""
+    if summary["label_method"] == "none":
+        return "There is no journal, so cold and warm are unknown: nothing is guessed from response times."
+    total = summary["requests"]
+    text = f"Labels are exact, by request id: {summary['unmatched']:,} of {total:,} unmatched."
+    equation = f"{count(summary['environments_started'], 'environment')} started"
+    parts = [f"{summary['cold']} cold", f"{summary['environments_never_served']} never used"]
+    parts += [f"{summary['cold_from_others']} by other callers"] if summary["cold_from_others"] else []
+    sign = "=" if summary["accounting_ok"] else "but"
+    return f"{text} {equation} {sign} {' + '.join(parts)}."
+
+
+def explanation(study: Study, summary: Summary, anatomies: Anatomies) -> list[str]:
+    """The reading of the figures in paragraphs, each naming how it is known."""
+    if not summary["requests"]:
+        return ["The run holds no requests, so there is nothing to read from it."]
+    if summary["label_method"] == "none":
+        return [
+            "The journal of the local cloud is missing, and response times alone cannot tell a cold start from a slow "
+            "connection or a queue. Every request is therefore labelled unknown."
+        ]
+    paragraphs = [_about_method(summary), _about_cold(summary, anatomies), _about_phase(study, summary)]
+    paragraphs += [_about_waiting(summary), _about_setup(summary)]
+    return [paragraph for paragraph in paragraphs if paragraph]
+
+
+def _about_method(summary: Summary) -> str:
+    matched = summary["cold"] + summary["warm"] + summary["failed_in_function"]
+    return (
+        "A request is cold if, and only if, it was the first that its execution environment served. That is read from "
+        "the cloud's journal and not from how long the request took: the request id in each answer names the record of "
+        f"the environment that served it. {matched:,} of {summary['requests']:,} requests were tied to a record in "
+        f"this way; {summary['failed_before_function'] + summary['throttled']:,} were refused before any function, "
+        f"{summary['unmatched']:,} have no record. Percentiles interpolate linearly between neighbouring requests."
+    )
+
+
+def _about_cold(summary: Summary, anatomies: Anatomies) -> str:
+    cold, warm = summary["cold_ms"], summary["warm_ms"]
+    parts = mean_parts(anatomies)
+    if not cold["n"] or not parts:
+        return ""
+    name, longest_ms = max(parts.items(), key=lambda part: part[1])
+    whole = sum(parts.values())
+    text = (
+        f"A cold request had to wait until its environment was ready; the largest part of that was {name}, "
+        f"{duration(longest_ms)} of {duration(whole)} on average ({percent(longest_ms, whole)})."
+    )
+    if summary["cold_ready"]:
+        text += (
+            f" {count(summary['cold_ready'], 'cold request', 'cold requests')} found the environment ready: it had "
+            "been started for an earlier request that another environment then took."
+        )
+    first, later = summary["server"]["cold_duration_ms"], summary["server"]["warm_duration_ms"]
+    if later["n"] and first["p50"] > 2 * later["p50"]:
+        text += (
+            f" The handler itself was slower the first time: {duration(first['p50'])} against {duration(later['p50'])} "
+            "(medians measured on the server)."
+        )
+    if warm["n"]:
+        text += f" Once warm, half of the requests were answered within {duration(warm['p50'])}."
+    return text
+
+
+def _about_phase(study: Study, summary: Summary) -> str:
+    if not summary["cold"] + summary["warm"] + summary["failed_in_function"]:
+        return "No request reached the function, so nothing here says what a cold start costs."
+    if summary["last_cold_s"] is None:
+        return "No environment started for a request of this run: all that served had served before."
+    last_s = summary["last_cold_s"]
+    waited = [item.request.end_s - study.start_s for item in study.labelled if item.label == "warm_waited"]
+    during = sum(item.label == "warm" and item.request.start_s - study.start_s < last_s for item in study.labelled)
+    text = f"The last cold request was answered {last_s:.1f} s after the run began."
+    if during:
+        text += (
+            f" {count(during, 'request')} sent before that moment {'was' if during == 1 else 'were'} served warm "
+            "without waiting: a rule that calls everything before a moment cold would count them wrongly."
+        )
+    if waited:
+        text += f" The last request that waited was answered after {max(waited):.1f} s."
+    return text
+
+
+def _about_waiting(summary: Summary) -> str:
+    waited = summary["waited_ms"]
+    if not waited["n"]:
+        return ""
+    subject = "1 warm request was" if waited["n"] == 1 else f"{waited['n']:,} warm requests were"
+    return (
+        f"{subject} slow without being cold: no environment was free on arrival, and one that had already served took "
+        f"them in the end (a wait above {summary['waited_threshold_ms']:g} ms counts). They are shown apart, and "
+        "the figures for warm requests leave them out."
+    )
+
+
+def _about_setup(summary: Summary) -> str:
+    setup = summary["connection_setup_ms"]
+    if not setup["n"]:
+        return ""
+    return (
+        f"The first request of each client also opens a connection. That was measured: {duration(setup['p50'])} "
+        f"(median of {setup['n']:,}). It is part of the response time but not of a cold start."
+    )

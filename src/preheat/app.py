@@ -1,0 +1,151 @@
+"""The composition root: what the local cloud is made of, and which part a request is for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+
+from preheat import __version__
+from preheat.aws.dispatch import Dispatcher
+from preheat.execution.channel import Transport
+from preheat.execution.environment import Services
+from preheat.execution.invoker import PoolInvoker
+from preheat.execution.journal import Journal
+from preheat.execution.runtime_api import RuntimeApiTransport
+from preheat.execution.socket_channel import SocketTransport
+from preheat.kernel.http import HttpRequest, HttpResponse
+from preheat.kernel.interpreters import interpreter
+from preheat.kernel.settings import Settings
+from preheat.net.http import Respond
+from preheat.sandbox.process import ProcessFactory
+from preheat.sandbox.runtimes import Runtimes
+from preheat.services.apigateway.gateway import Gateway
+from preheat.services.apigateway.provider import ApiGatewayProvider
+from preheat.services.apigateway.store import Store as ApiStore
+from preheat.services.identity.provider import IamProvider, StsProvider
+from preheat.services.identity.store import IdentityStore
+from preheat.services.lambda_.provider import LambdaProvider
+from preheat.services.logs.provider import LogsProvider
+from preheat.services.logs.store import LogStore
+
+_INVOKE_PREFIX = "/2015-03-31/functions/"
+_INVOKE_SUFFIX = "/invocations"
+
+
+class App:
+    """`start` before the first request, `close` after the last; `handle` in between."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing: list[Callable[[], object]] = []
+        self._started = False
+
+    async def start(self, endpoint_url: str) -> None:
+        settings, directory = self._settings, self._settings.data_dir
+        transport: Transport = SocketTransport() if settings.transport == "socket" else RuntimeApiTransport()
+        self.sandboxes = ProcessFactory(directory / "environments", Runtimes(directory / "runtimes"))
+        self.sandboxes.reap()
+        self.journal = Journal(directory / "journal")
+        self.logs = LogStore(directory)
+        self.invoker = PoolInvoker(Services(self.sandboxes, transport, self.journal, self.logs, endpoint_url), settings)
+        self.functions = LambdaProvider(settings, self.invoker, interpreter)
+        apis = ApiStore(directory / "apigateway.db")
+        identity = IdentityStore(directory, settings.account_id)
+        self.gateway = Gateway(apis, self.invoker, self.functions, settings.account_id)
+        self.dispatcher = Dispatcher(
+            {
+                "lambda": self.functions,
+                "apigateway": ApiGatewayProvider(apis),
+                "logs": LogsProvider(self.logs, settings.region, settings.account_id),
+                "sts": StsProvider(identity),
+                "iam": IamProvider(identity),
+            },
+            region=settings.region,
+            account_id=settings.account_id,
+        )
+        self._closing += [identity.close, apis.close, self.logs.close, self.journal.close]
+        self._closing += [self.sandboxes.close, self.invoker.close]
+        await self.functions.start()
+        self._started = True
+
+    async def close(self) -> None:
+        """Stop every environment and close what is open; no harm if `start` did not get far."""
+        if self._started:
+            await self.functions.close()
+        while self._closing:
+            self._closing.pop()()
+
+    def notes(self) -> list[str]:
+        """What this machine's sandbox cannot enforce, to be said once."""
+        return self.sandboxes.limits()
+
+    def handle(self, request: HttpRequest, respond: Respond) -> None:
+        """Data planes first, without a task; then our own endpoints; the AWS APIs for the rest."""
+        target = self.gateway.match(request)
+        if target is not None:
+            self.gateway.serve(request, target, respond)
+            return
+        path = request.path
+        if path.startswith(_INVOKE_PREFIX) and path.endswith(_INVOKE_SUFFIX) and request.method == "POST":
+            identifier = path[len(_INVOKE_PREFIX) : -len(_INVOKE_SUFFIX)]
+            self.functions.invoke_http(request, identifier).add_done_callback(lambda done: respond(done.result()))
+        elif path.startswith("/_preheat/"):
+            self._run(self._own(request), respond)
+        else:
+            self._run(self.dispatcher.handle(request), respond)
+
+    def _run(self, answering: Coroutine[Any, Any, HttpResponse], respond: Respond) -> None:
+        async def answer() -> None:
+            respond(await answering)
+
+        task = asyncio.get_running_loop().create_task(answer())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # our own endpoints
+
+    async def _own(self, request: HttpRequest) -> HttpResponse:
+        path = request.path
+        if path == "/_preheat/health":
+            return _json({"status": "ok", "version": __version__, "pid": os.getpid()})
+        if path == "/_preheat/status":
+            return _json(self._status())
+        if path == "/_preheat/journal":
+            return await self._journal(request)
+        if path.startswith("/_preheat/code/"):
+            return await self.functions.download_code(request)
+        return _json({"message": f"no such endpoint: {path}"}, 404)
+
+    def _status(self) -> dict[str, Any]:
+        functions: dict[str, dict[str, int]] = {}
+        for pool in self.invoker.pools:
+            load = pool.load
+            counts = functions.setdefault(
+                pool.function.name, {"idle": 0, "starting": 0, "serving": 0, "waiting requests": 0}
+            )
+            counts["idle"] += load.idle
+            counts["starting"] += load.starting
+            counts["serving"] += load.serving
+            counts["waiting requests"] += load.waiting
+        return {"version": __version__, "sandbox": self.sandboxes.name, "functions": functions}
+
+    async def _journal(self, request: HttpRequest) -> HttpResponse:
+        from urllib.parse import parse_qs
+
+        query = parse_qs(request.query)
+        try:
+            since_ms = float(query.get("since_ms", ["0"])[0])
+        except ValueError:
+            return _json({"message": "since_ms is not a number"}, 400)
+        function = query.get("function", [""])[0]
+        body = await asyncio.to_thread(lambda: b"".join(self.journal.read(since_ms, function)))
+        return HttpResponse(200, [("Content-Type", "application/x-ndjson")], body)
+
+
+def _json(value: Any, status: int = 200) -> HttpResponse:
+    return HttpResponse(status, [("Content-Type", "application/json")], msgspec.json.encode(value))

@@ -1,0 +1,80 @@
+"""What this machine can do for functions: looked up and tried, never assumed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import preheat
+from preheat.kernel.errors import PreheatError
+from preheat.kernel.interpreters import interpreter
+from preheat.kernel.settings import Settings
+from preheat.sandbox.cgroup import hierarchies
+
+_RUNTIMES = [f"python3.{minor}" for minor in range(8, 14)]
+
+
+@dataclass(frozen=True)
+class Finding:
+    ok: bool
+    what: str
+    detail: str
+
+
+def examine() -> list[Finding]:
+    """One finding per capability, in the order a person would ask."""
+    settings = Settings()
+    return [
+        Finding(True, "machine", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"),
+        Finding(
+            True,
+            "room",
+            f"{settings.max_inits} inits at once, {settings.max_environments} environments alive (settings)",
+        ),
+        *(_runtime(name) for name in _RUNTIMES),
+        _own_tmp(),
+        _limits(),
+        Finding(True, "sandbox", "process (the only one built so far: trusted code, no isolation of files or network)"),
+        Finding(False, "CPU share", "not enforced: a function gets whole cores whatever its memory size (issue 4)"),
+        _extra("load", "locust", "preheat load"),
+        _extra("report", "matplotlib", "preheat report"),
+    ]
+
+
+def _runtime(name: str) -> Finding:
+    try:
+        return Finding(True, f"runtime {name}", str(interpreter(name)))
+    except PreheatError as error:
+        return Finding(False, f"runtime {name}", str(error))
+
+
+def _own_tmp() -> Finding:
+    """Try it: a child isolates itself and says whether /tmp became its own."""
+    guest = Path(preheat.__file__).parent / "guest"
+    with tempfile.TemporaryDirectory() as tmp:
+        keep = [str(p) for p in (guest, Path(sys.prefix)) if str(p).startswith("/tmp/")]
+        code = "import sys; sys.path.insert(0, sys.argv[1]); import preheat_isolation as i; "
+        code += "sys.exit(0 if i.isolate(sys.argv[2], sys.argv[3:]) else 1)"
+        done = subprocess.run([sys.executable, "-S", "-c", code, str(guest), tmp, *keep], check=False)
+    if done.returncode == 0:
+        return Finding(True, "own /tmp", "each environment has a /tmp of its own (mount namespace)")
+    return Finding(False, "own /tmp", "no mount namespaces here: environments get their own directory through TMPDIR")
+
+
+def _limits() -> Finding:
+    roots = hierarchies()
+    if roots:
+        return Finding(True, "memory limit", f"enforced by cgroup ({', '.join(root.name for root in roots)})")
+    return Finding(False, "memory limit", "not enforced: no writable cgroup (run as root, or delegate one)")
+
+
+def _extra(extra: str, module: str, command: str) -> Finding:
+    if importlib.util.find_spec(module) is not None:
+        return Finding(True, command, f"{module} is installed")
+    return Finding(False, command, f"needs: pip install 'preheat[{extra}]'")

@@ -1,0 +1,1 @@
+"""Floor 2: execution environments, the pools they serve from, and the record of what they did."""

@@ -1,0 +1,63 @@
+"""How an environment talks to its runtime, whichever transport lies between (socket or HTTP)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The runtime's first request for work. Times are monotonic nanoseconds, where the transport tells."""
+
+    started_ns: int | None = None
+    runtime_ready_ns: int | None = None
+    own_tmp: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One invocation as the runtime gets it (headers of /next, FIDELITY.md "Runtime API")."""
+
+    request_id: str
+    arn: str
+    deadline_ms: int
+    trace_id: str
+    client_context: str
+    event: bytes
+
+
+class RuntimeListener(Protocol):
+    """What an environment is told by its runtime. `peak_kib` is 0 where the transport cannot tell."""
+
+    def on_ready(self, ready: Ready) -> None: ...
+
+    def on_response(self, body: bytes, peak_kib: int) -> None: ...
+
+    def on_error(self, body: bytes, peak_kib: int) -> None: ...
+
+    def on_init_error(self, body: bytes) -> None: ...
+
+
+class Channel(Protocol):
+    """One runtime process's line to us; a new one is made for every launch."""
+
+    def child_fd(self) -> int | None:
+        """The descriptor to hand to the sandbox, None for HTTP."""
+
+    def environ(self) -> dict[str, str]:
+        """Variables that tell the runtime where to call."""
+
+    def launched(self) -> None:
+        """The process has been started: give up the child's end."""
+
+    def send(self, work: Work) -> None: ...
+
+    def close(self) -> None:
+        """Nothing is heard from the runtime after this. No harm in calling it twice."""
+
+
+class Transport(Protocol):
+    """Opens channels of one kind."""
+
+    async def open(self, listener: RuntimeListener) -> Channel: ...

@@ -1,0 +1,120 @@
+"""Takes invocations, and shares concurrency and init slots out among the functions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from preheat.execution.environment import Services
+from preheat.execution.pool import Pool
+from preheat.kernel.errors import AwsError
+from preheat.kernel.events import Throttled
+from preheat.kernel.function import FunctionVersion, Invocation, InvokeResult
+from preheat.kernel.placement import Placement, Room, place, starts_wanted
+from preheat.kernel.settings import Settings
+
+
+class PoolInvoker:
+    """`kernel.function.Invoker` on this machine."""
+
+    def __init__(self, services: Services, settings: Settings) -> None:
+        self._services = services
+        self._settings = settings
+        self._pools: dict[str, Pool] = {}
+        self._loop = asyncio.get_running_loop()
+        self._in_flight = 0
+        self._starting = 0
+        self._live = 0
+        self._janitor = self._loop.call_later(self._tick_s(), self._expire)
+
+    @property
+    def pools(self) -> list[Pool]:
+        return list(self._pools.values())
+
+    def invoke(self, function: FunctionVersion, invocation: Invocation) -> asyncio.Future[InvokeResult]:
+        answer: asyncio.Future[InvokeResult] = self._loop.create_future()
+        pool = self._pools.get(function.revision_id)
+        if pool is None:
+            pool = self._pools[function.revision_id] = Pool(function, self._services, self)
+        room = self._room(pool)
+        decision = place(pool.load, room)
+        if decision is Placement.THROTTLE:
+            answer.set_exception(self._throttle(function, invocation))
+            return answer
+        self._in_flight += 1
+        if decision is Placement.REUSE:
+            pool.serve_now(invocation, answer)
+        else:
+            pool.queue(invocation, answer)
+            if decision is Placement.START:
+                self._start(pool)
+        return answer
+
+    def retire(self, function: FunctionVersion) -> None:
+        pool = self._pools.get(function.revision_id)
+        if pool is not None:
+            pool.retire()
+
+    def close(self) -> None:
+        """Stop every environment now."""
+        self._janitor.cancel()
+        for pool in self._pools.values():
+            pool.shut_down()
+        self._pools.clear()
+
+    # what pools tell
+
+    def on_init_over(self) -> None:
+        self._starting -= 1
+        self._fill()
+
+    def on_stopped(self) -> None:
+        self._live -= 1
+
+    def on_request_over(self) -> None:
+        self._in_flight -= 1
+        if self._in_flight:
+            self._fill()
+
+    def on_empty(self, pool: Pool) -> None:
+        self._pools.pop(pool.function.revision_id, None)
+
+    # shares
+
+    def _room(self, pool: Pool) -> Room:
+        others = self._in_flight - pool.in_flight
+        reserved = pool.function.reserved_concurrency
+        concurrency = self._settings.account_concurrency - others if reserved is None else reserved
+        slots = min(self._settings.max_inits - self._starting, self._settings.max_environments - self._live)
+        return Room(concurrency, max(0, slots))
+
+    def _start(self, pool: Pool) -> None:
+        self._starting += 1
+        self._live += 1
+        pool.start()
+
+    def _fill(self) -> None:
+        """Give free init slots to the pools whose requests have waited longest."""
+        hungry = [pool for pool in self._pools.values() if pool.load.waiting]
+        for pool in sorted(hungry, key=Pool.oldest_wait_ns):
+            for _ in range(starts_wanted(pool.load, self._room(pool))):
+                self._start(pool)
+
+    def _throttle(self, function: FunctionVersion, invocation: Invocation) -> AwsError:
+        reserved = function.reserved_concurrency is not None
+        reason = (
+            "ReservedFunctionConcurrentInvocationLimitExceeded" if reserved else "ConcurrentInvocationLimitExceeded"
+        )
+        self._services.journal.write(
+            Throttled(time.time() * 1000, invocation.request_id, invocation.gateway_request_id, function.name, reason)
+        )
+        return AwsError("TooManyRequestsException", "Rate Exceeded.", 429, fields={"Reason": reason})
+
+    def _tick_s(self) -> float:
+        return max(0.05, min(5.0, self._settings.keep_alive_s / 4))
+
+    def _expire(self) -> None:
+        keep_alive_ns = int(self._settings.keep_alive_s * 1e9)
+        for pool in self.pools:
+            pool.expire(time.monotonic_ns(), keep_alive_ns)
+        self._janitor = self._loop.call_later(self._tick_s(), self._expire)

@@ -1,0 +1,163 @@
+"""What an environment leaves behind: its platform log lines and its journal records."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from preheat.execution import payloads
+from preheat.execution.channel import Ready
+from preheat.execution.journal import Journal
+from preheat.execution.logstream import LogStream
+from preheat.kernel import loglines
+from preheat.kernel.events import EnvironmentStarted, EnvironmentStopped, InitDone, InvocationDone
+from preheat.kernel.function import FunctionVersion, Invocation, InvokeResult
+
+
+@dataclass(slots=True)
+class Serving:
+    """A request inside an environment. `init_ms` is set where this request's REPORT shows Init Duration."""
+
+    invocation: Invocation
+    deliver: Callable[[InvokeResult], None]
+    cold: bool
+    init_ms: float | None
+    started_ns: int = 0
+
+
+class Recorder:
+    def __init__(self, identity: str, function: FunctionVersion, log: LogStream, journal: Journal) -> None:
+        self._identity = identity
+        self._function = function
+        self._log = log
+        self._journal = journal
+        self._peak_mb = 0
+
+    def note_peak_mb(self, peak_mb: int) -> None:
+        if peak_mb > self._peak_mb:
+            self._peak_mb = peak_mb
+
+    def started(self, sandbox: str) -> None:
+        function = self._function
+        self._journal.write(
+            EnvironmentStarted(
+                at_ms=time.time() * 1000,
+                environment=self._identity,
+                function=function.name,
+                version=function.version,
+                revision_id=function.revision_id,
+                sandbox=sandbox,
+                init_type="on-demand",
+            )
+        )
+        self._log.add(loglines.init_start(*payloads.runtime_version(function)))
+        self._log.flush()
+
+    def init_done(self, init_ms: float, ready: Ready, launched_ns: int, now_ns: int) -> None:
+        self._log.flush()
+        parts: list[float | None] = [None, None, None]
+        if ready.started_ns is not None and ready.runtime_ready_ns is not None:
+            marks = (launched_ns, ready.started_ns, ready.runtime_ready_ns, now_ns)
+            parts = [round((after - before) / 1e6, 3) for before, after in itertools.pairwise(marks)]
+        self._init(init_ms, "ok", None, *parts)
+
+    def init_report(self, init_ms: float, phase: str, status: str, error_type: str | None) -> None:
+        """An init that failed; one that went well has no line of its own."""
+        self._log.add(loglines.init_report(init_ms, phase, status, error_type))
+        self._log.flush()
+        self._init(init_ms, status, error_type, None, None, None)
+
+    def _init(
+        self,
+        init_ms: float,
+        status: str,
+        error_type: str | None,
+        spawn_ms: float | None,
+        runtime_ms: float | None,
+        handler_ms: float | None,
+    ) -> None:
+        self._journal.write(
+            InitDone(
+                at_ms=time.time() * 1000,
+                environment=self._identity,
+                function=self._function.name,
+                version=self._function.version,
+                init_ms=round(init_ms, 3),
+                status=status,
+                error_type=error_type,
+                spawn_ms=spawn_ms,
+                runtime_ms=runtime_ms,
+                handler_ms=handler_ms,
+            )
+        )
+
+    def invoke_started(self, serving: Serving) -> None:
+        self._log.begin()
+        self._log.add(loglines.start(serving.invocation.request_id, self._function.version))
+        serving.started_ns = time.monotonic_ns()
+
+    def invoke_done(self, serving: Serving, status: str, error_type: str | None, kept: bool) -> int:
+        """END, REPORT and the journal's record; returns the monotonic time of the end.
+
+        `kept`: the environment survived. REPORT shows a Status only where it did not (FIDELITY.md).
+        """
+        invocation, function = serving.invocation, self._function
+        now_ns = time.monotonic_ns()
+        if status == "timeout":
+            duration_ms = function.timeout_s * 1000.0  # AWS reports the limit itself
+        else:
+            duration_ms = round((now_ns - serving.started_ns) / 1e6, 2)
+        billed = loglines.billed_ms(duration_ms, serving.init_ms)
+        self._log.add(loglines.end(invocation.request_id))
+        self._log.add(
+            loglines.report(
+                invocation.request_id,
+                duration_ms,
+                billed,
+                function.memory_mb,
+                self._peak_mb,
+                serving.init_ms,
+                "" if kept else status,
+                error_type if status == "error" else None,
+            )
+        )
+        self._log.flush()
+        self._journal.write(
+            InvocationDone(
+                at_ms=time.time() * 1000 - (now_ns - invocation.received_ns) / 1e6,
+                request_id=invocation.request_id,
+                gateway_request_id=invocation.gateway_request_id,
+                function=function.name,
+                version=function.version,
+                environment=self._identity,
+                cold=serving.cold,
+                received_ns=invocation.received_ns,
+                started_ns=serving.started_ns,
+                finished_ns=now_ns,
+                wait_ms=(serving.started_ns - invocation.received_ns) / 1e6,
+                init_ms=serving.init_ms,
+                duration_ms=duration_ms,
+                billed_ms=billed,
+                memory_mb=function.memory_mb,
+                max_memory_mb=self._peak_mb,
+                status=status,
+                error_type=error_type,
+                log_group=function.log_group,
+                log_stream=self._log.name,
+            )
+        )
+        return now_ns
+
+    def stopped(self, reason: str, served: int) -> None:
+        self._log.flush()
+        self._journal.write(
+            EnvironmentStopped(
+                at_ms=time.time() * 1000,
+                environment=self._identity,
+                function=self._function.name,
+                reason=reason,
+                served=served,
+            )
+        )

@@ -1,0 +1,96 @@
+"""The socket transport: frames over a socket pair to `guest/preheat_client.py`, which lists them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import cast
+
+from preheat.execution.channel import Ready, RuntimeListener, Work
+
+_HEAD = struct.Struct("!IB")
+_INVOKE = struct.Struct("!IBQI")
+_READY = struct.Struct("!QQB")
+_PEAK = struct.Struct("!IB")
+_NEXT, _RESPONSE, _ERROR, _INIT_ERROR = b"NREX"
+
+
+class SocketTransport:
+    async def open(self, listener: RuntimeListener) -> SocketChannel:
+        ours, theirs = socket.socketpair()
+        channel = SocketChannel(listener, theirs)
+        ours.setblocking(False)
+        await asyncio.get_running_loop().create_connection(lambda: channel, sock=ours)
+        return channel
+
+
+class SocketChannel(asyncio.Protocol):
+    def __init__(self, listener: RuntimeListener, theirs: socket.socket) -> None:
+        self._listener: RuntimeListener | None = listener
+        self._theirs: socket.socket | None = theirs
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+
+    def child_fd(self) -> int | None:
+        assert self._theirs is not None
+        return self._theirs.fileno()
+
+    def environ(self) -> dict[str, str]:
+        return {}
+
+    def launched(self) -> None:
+        if self._theirs is not None:
+            self._theirs.close()
+            self._theirs = None
+
+    def send(self, work: Work) -> None:
+        if self._transport is None:
+            return  # the runtime has just died: its exit is reported by the sandbox
+        meta = "\0".join((work.request_id, work.arn, work.trace_id, work.client_context)).encode()
+        size = 12 + len(meta) + len(work.event)
+        head = _INVOKE.pack(size, 0x49, work.deadline_ms, len(meta))
+        self._transport.write(head + meta + work.event)
+
+    def close(self) -> None:
+        self._listener = None
+        self.launched()
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._buffer
+        buffer += data
+        while len(buffer) >= _HEAD.size:
+            size, kind = _HEAD.unpack_from(buffer)
+            end = _HEAD.size + size
+            if len(buffer) < end:
+                return
+            payload = bytes(memoryview(buffer)[_HEAD.size : end])
+            del buffer[:end]
+            self._dispatch(kind, payload)
+
+    def _dispatch(self, kind: int, payload: bytes) -> None:
+        listener = self._listener
+        if listener is None:
+            return
+        if kind in (_RESPONSE, _ERROR):
+            peak_kib, _ = _PEAK.unpack_from(payload)
+            body = payload[_PEAK.size :]
+            if kind == _RESPONSE:
+                listener.on_response(body, peak_kib)
+            else:
+                listener.on_error(body, peak_kib)
+        elif kind == _NEXT:
+            started_ns, runtime_ready_ns, own_tmp = _READY.unpack(payload)
+            listener.on_ready(Ready(started_ns, runtime_ready_ns, bool(own_tmp)))
+        elif kind == _INIT_ERROR:
+            listener.on_init_error(payload)

@@ -1,0 +1,34 @@
+"""The environment variables a runtime starts with (docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html)."""
+
+from __future__ import annotations
+
+from preheat.kernel.function import FunctionVersion
+
+
+def runtime_variables(function: FunctionVersion, log_stream: str, endpoint_url: str) -> dict[str, str]:
+    """The function's own variables with AWS's reserved ones over them.
+
+    The credentials are placeholders that the local cloud accepts; AWS_ENDPOINT_URL leads boto3 inside a
+    handler back to the local cloud unless the function sets another.
+    """
+    return {
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "LANG": "en_US.UTF-8",
+        "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin:/bin:/opt/bin",
+        "TZ": ":UTC",
+        **function.environment,
+        "_HANDLER": function.handler,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_SESSION_TOKEN": "test",
+        "AWS_DEFAULT_REGION": function.region,
+        "AWS_REGION": function.region,
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
+        "AWS_LAMBDA_FUNCTION_NAME": function.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": function.version,
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_FORMAT": function.log_format,
+        "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group,
+        "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
+    }

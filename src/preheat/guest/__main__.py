@@ -1,0 +1,53 @@
+"""The first code of an environment: isolate, set the paths, hand over to AWS's own bootstrap."""
+
+import time
+
+STARTED_NS = time.monotonic_ns()
+
+import os  # noqa: E402
+import sys  # noqa: E402
+
+
+def main() -> None:
+    environ = os.environ
+    runtime_dir = environ.pop("_PREHEAT_RUNTIME_DIR")
+    channel_fd = int(environ.pop("_PREHEAT_CHANNEL_FD", "-1"))
+    tmp = environ.pop("_PREHEAT_TMP")
+    keep = environ.pop("_PREHEAT_KEEP", "").split(os.pathsep)
+    task_root = environ["LAMBDA_TASK_ROOT"]
+    handler = environ["_HANDLER"]
+
+    import preheat_isolation
+
+    own_tmp = preheat_isolation.isolate(tmp, [path for path in keep if path])
+    if not own_tmp:
+        environ["TMPDIR"] = tmp
+    guest_dir = sys.path[0]
+    extra = environ.get("PYTHONPATH", "").split(os.pathsep)
+    library = [path for path in sys.path[1:] if path not in extra]
+    # AWS's order: the task root, layers, the standard library, the runtime's own packages last
+    sys.path[:] = [task_root, *(p for p in extra if p), "/opt/python", *library, runtime_dir]
+    os.chdir(task_root)
+    _interactive_builtins()
+    sys.argv = ["bootstrap", handler]
+    if channel_fd < 0:
+        import runpy
+
+        runpy.run_module("awslambdaric", run_name="__main__", alter_sys=True)
+        return
+    sys.path.insert(0, guest_dir)
+    import preheat_client
+
+    sys.path.remove(guest_dir)
+    preheat_client.run(handler, channel_fd, STARTED_NS, own_tmp)
+
+
+def _interactive_builtins() -> None:
+    """`-S` skips site's directories, which are not AWS's; handlers may still call exit() or quit()."""
+    import site
+
+    site.setquit()
+
+
+if __name__ == "__main__":
+    main()

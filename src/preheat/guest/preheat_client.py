@@ -1,0 +1,156 @@
+"""A runtime client for AWS's own bootstrap that speaks over a Unix socket instead of HTTP.
+
+`awslambdaric.bootstrap.run(handler, client)` takes its client as an argument: handler loading,
+marshalling, logging and errors stay AWS's code, libcurl's HTTP goes. Frames, big-endian: length (4 bytes,
+of what follows the kind), kind (1 byte), payload. `execution.socket_channel` is the other end.
+
+  to us      I  invoke      deadline in epoch ms (8), length of meta (4), meta, event
+                            meta: request id, function ARN, trace id, client context, joined by NUL
+  from us    N  first next  our start and the runtime's readiness, monotonic ns (8 + 8), own /tmp (1)
+             R  response    peak memory in KiB (4), 1 if JSON (1), body
+             E  error       peak memory in KiB (4), 1 (1), body
+             X  init error  body
+"""
+
+import json
+import os
+import resource
+import socket
+import struct
+import sys
+import time
+import types
+
+_HEAD = struct.Struct("!IB")
+_INVOKE = struct.Struct("!QI")
+_READY = struct.Struct("!QQB")
+_ANSWER = struct.Struct("!IBIB")
+
+
+def run(handler, channel_fd, started_ns, own_tmp):
+    """Load the handler and serve until the channel closes; never returns."""
+    # the native client would open libcurl and poll an address we do not use
+    native = types.ModuleType("runtime_client")
+    native.initialize_client = lambda user_agent: None
+    sys.modules["runtime_client"] = native
+    from awslambdaric import bootstrap
+
+    channel = socket.socket(fileno=channel_fd)
+    try:
+        bootstrap.run(handler, SocketClient(channel, started_ns, time.monotonic_ns(), own_tmp))
+    except ChannelClosed:
+        os._exit(0)
+
+
+class ChannelClosed(BaseException):
+    """The server has gone, or has given this runtime up: nobody is left to answer."""
+
+
+class Request:
+    """The attributes that bootstrap reads of an invocation (awslambdaric's InvocationRequest)."""
+
+    content_type = "application/json"
+    cognito_identity = None
+    tenant_id = None
+    invocation_id = None
+
+    def __init__(self, invoke_id, arn, trace_id, client_context, deadline_ms, body):
+        self.invoke_id = invoke_id
+        self.invoked_function_arn = arn
+        self.x_amzn_trace_id = trace_id or None
+        self.client_context = client_context or None
+        self.deadline_time_in_ms = deadline_ms
+        self.event_body = body
+
+
+class SocketClient:
+    """The methods that bootstrap calls of a runtime client (awslambdaric's LambdaRuntimeClient)."""
+
+    def __init__(self, channel, started_ns, runtime_ready_ns, own_tmp):
+        from awslambdaric.lambda_runtime_marshaller import LambdaMarshaller
+
+        self.marshaller = LambdaMarshaller()
+        self._channel = channel
+        self._buffer = bytearray()
+        self._ready = _READY.pack(started_ns, runtime_ready_ns, own_tmp)
+        self._announced = False
+        self._peak = PeakMemory()
+
+    def wait_next_invocation(self):
+        if not self._announced:
+            self._announced = True
+            self._send(b"N", self._ready)
+        while True:
+            kind, payload = self._receive()
+            if kind == b"I":
+                break
+        deadline_ms, size = _INVOKE.unpack_from(payload)
+        meta_end = _INVOKE.size + size
+        meta = payload[_INVOKE.size : meta_end].decode("utf-8").split("\0")
+        return Request(meta[0], meta[1], meta[2], meta[3], deadline_ms, payload[meta_end:])
+
+    def post_invocation_result(self, invoke_id, result_data, content_type="application/json", *_):
+        data = result_data if isinstance(result_data, bytes) else result_data.encode("utf-8")
+        self._answer(b"R", data, content_type == "application/json")
+
+    def post_invocation_error(self, invoke_id, error_response_data, xray_fault, *_):
+        self._answer(b"E", error_response_data.encode("utf-8"), True)
+
+    def post_init_error(self, error_response_data, error_type_override=None):
+        if error_type_override:
+            error_response_data = dict(error_response_data, errorType=error_type_override)
+        self._send(b"X", json.dumps(error_response_data).encode("utf-8"))
+
+    def _answer(self, kind, data, is_json):
+        head = _ANSWER.pack(len(data) + 5, kind[0], self._peak.kib(), is_json)
+        if len(data) < 65536:
+            self._channel.sendall(head + data)
+        else:
+            self._channel.sendall(head)
+            self._channel.sendall(data)
+
+    def _send(self, kind, payload):
+        self._channel.sendall(_HEAD.pack(len(payload), kind[0]) + payload)
+
+    def _receive(self):
+        buffer = self._buffer
+        while True:
+            if len(buffer) >= _HEAD.size:
+                size, kind = _HEAD.unpack_from(buffer)
+                end = _HEAD.size + size
+                if len(buffer) >= end:
+                    payload = bytes(memoryview(buffer)[_HEAD.size : end])
+                    del buffer[:end]
+                    return bytes((kind,)), payload
+            data = self._channel.recv(262144)
+            if not data:
+                raise ChannelClosed
+            buffer += data
+
+
+class PeakMemory:
+    """This process's peak resident memory, from /proc (VmHWM; ru_maxrss starts at the parent's).
+
+    Reading it costs about 7 us, and it can only have grown if pages were faulted in since the last time.
+    """
+
+    def __init__(self):
+        try:
+            self._fd = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._fd = -1
+        self._faults = -1
+        self._kib = 0
+
+    def kib(self):
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        faults = usage.ru_minflt + usage.ru_majflt
+        if faults != self._faults:
+            self._faults = faults
+            if self._fd >= 0:
+                text = os.pread(self._fd, 8192, 0)
+                start = text.find(b"VmHWM:") + 6
+                self._kib = int(text[start : text.index(b"kB", start)])
+            else:
+                self._kib = usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1)
+        return self._kib

@@ -1,0 +1,1 @@
+"""Floor 0: pure values and decisions, standard library only."""

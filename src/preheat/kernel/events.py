@@ -1,0 +1,95 @@
+"""One typed record per phase of an environment's and an invocation's life: what the journal keeps.
+
+`at_ms` is epoch time in milliseconds; `*_ns` are the server's monotonic nanoseconds; ids are as AWS
+writes them. A record's name in the journal (`type`) is in `RECORD_TYPES`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentStarted:
+    at_ms: float
+    environment: str
+    function: str
+    version: str
+    revision_id: str
+    sandbox: str
+    init_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class InitDone:
+    """`init_ms` is the Init Duration: process start to the runtime's first request for work.
+
+    Its parts: `spawn_ms` until the interpreter runs our first line, `runtime_ms` to import the runtime
+    client, `handler_ms` to import the handler's module; None where the transport cannot tell.
+    """
+
+    at_ms: float
+    environment: str
+    function: str
+    version: str
+    init_ms: float
+    status: str
+    error_type: str | None = None
+    spawn_ms: float | None = None
+    runtime_ms: float | None = None
+    handler_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InvocationDone:
+    """`cold`: this environment's first request; `init_ms` then is its Init Duration as in REPORT."""
+
+    at_ms: float
+    request_id: str
+    gateway_request_id: str | None
+    function: str
+    version: str
+    environment: str
+    cold: bool
+    received_ns: int
+    started_ns: int
+    finished_ns: int
+    wait_ms: float
+    init_ms: float | None
+    duration_ms: float
+    billed_ms: int
+    memory_mb: int
+    max_memory_mb: int
+    status: str
+    error_type: str | None
+    log_group: str
+    log_stream: str
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    at_ms: float
+    request_id: str
+    gateway_request_id: str | None
+    function: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentStopped:
+    at_ms: float
+    environment: str
+    function: str
+    reason: str
+    served: int
+
+
+Record = EnvironmentStarted | InitDone | InvocationDone | Throttled | EnvironmentStopped
+
+RECORD_TYPES: dict[type[Record], str] = {
+    EnvironmentStarted: "environment_started",
+    InitDone: "init_done",
+    InvocationDone: "invocation",
+    Throttled: "throttle",
+    EnvironmentStopped: "environment_stopped",
+}

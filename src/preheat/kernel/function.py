@@ -1,0 +1,94 @@
+"""What a function is to those who run it, and what an invocation is to those who ask for one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FunctionVersion:
+    """One runnable revision of a function: code and configuration, never changed in place.
+
+    `revision_id` differs after every update of code or configuration, so it names the pool of
+    execution environments that may serve it.
+    """
+
+    name: str
+    version: str
+    arn: str
+    """Unqualified: arn:aws:lambda:<region>:<account>:function:<name>."""
+    revision_id: str
+    runtime: str
+    handler: str
+    code_dir: str
+    memory_mb: int = 128
+    timeout_s: int = 3
+    environment: Mapping[str, str] = field(default_factory=dict)
+    region: str = "us-east-1"
+    account_id: str = "000000000000"
+    log_group: str = ""
+    log_format: str = "Text"
+    ephemeral_storage_mb: int = 512
+    reserved_concurrency: int | None = None
+
+    @property
+    def qualified_arn(self) -> str:
+        return f"{self.arn}:{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One request for a function. Times are `time.monotonic_ns()`."""
+
+    request_id: str
+    payload: bytes
+    received_ns: int
+    invoked_arn: str = ""
+    client_context: str = ""
+    trace_id: str = ""
+    gateway_request_id: str | None = None
+    """The id an HTTP client saw as x-amzn-RequestId, where API Gateway stood in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvokeResult:
+    """`function_error` is None or "Unhandled"; `log_tail` is the last 4 KB of the invocation's log."""
+
+    payload: bytes
+    function_error: str | None
+    executed_version: str
+    request_id: str
+    log_tail: bytes = b""
+
+
+class Invoker(Protocol):
+    """Runs invocations. The future raises AwsError (TooManyRequestsException and the like) for what
+    never reached the function; whatever the function itself did is an InvokeResult."""
+
+    def invoke(self, function: FunctionVersion, invocation: Invocation) -> asyncio.Future[InvokeResult]: ...
+
+    def retire(self, function: FunctionVersion) -> None:
+        """No new invocation will name this revision: requests in flight finish, then its environments stop."""
+
+
+LogEvent = tuple[int, str]
+"""Epoch milliseconds and the message."""
+
+
+class LogSink(Protocol):
+    """Where log events go. What `put` has returned from survives `kill -9`."""
+
+    def create_stream(self, group: str, stream: str) -> None:
+        """Make the stream, and the group where missing; no harm if both exist."""
+
+    def put(self, group: str, stream: str, events: Sequence[LogEvent]) -> None: ...
+
+
+class FunctionDirectory(Protocol):
+    """Finds the revision that an ARN, partial ARN or name means right now."""
+
+    def resolve(self, identifier: str, qualifier: str | None = None) -> FunctionVersion:
+        """Raise AwsError ResourceNotFoundException (404, `Function not found: <qualified arn>`)."""

@@ -1,0 +1,132 @@
+"""Memory and process limits by control groups, version 1 and 2, where they are writable."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+_ROOT = Path("/sys/fs/cgroup")
+PIDS_MAX = 1024
+"""Processes and threads of one environment (AWS's limit, Lambda quotas)."""
+
+
+def hierarchies() -> list[Path]:
+    """The writable cgroup roots with a memory or pids controller: one for v2, several for v1."""
+    if (_ROOT / "cgroup.controllers").exists():
+        controllers = (_ROOT / "cgroup.controllers").read_text().split()
+        roots = [_ROOT] if {"memory", "pids"} <= set(controllers) else []
+    else:
+        roots = [_ROOT / name for name in ("memory", "pids") if (_ROOT / name / "cgroup.procs").exists()]
+    return [root for root in roots if os.access(root, os.W_OK)]
+
+
+class CgroupParent:
+    """The group of one server; each environment is a child of it. Named by the server's data directory's
+    identity so that a restarted server finds what its predecessor left."""
+
+    def __init__(self, name: str) -> None:
+        self.paths: list[Path] = []
+        for root in hierarchies():
+            path = root / name
+            try:
+                path.mkdir(exist_ok=True)
+                if root == _ROOT:
+                    (root / "cgroup.subtree_control").write_text("+memory +pids")
+                    (path / "cgroup.subtree_control").write_text("+memory +pids")
+            except OSError:
+                continue
+            self.paths.append(path)
+
+    def child(self, environment: str, memory_mb: int) -> Cgroup:
+        return Cgroup([path / environment for path in self.paths], memory_mb)
+
+    def left_over(self) -> list[Cgroup]:
+        """The groups of environments that an earlier server did not remove."""
+        names = {entry.name for path in self.paths for entry in path.iterdir() if entry.is_dir()}
+        return [Cgroup([path / name for path in self.paths]) for name in sorted(names)]
+
+    def remove(self) -> None:
+        for path in self.paths:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
+class Cgroup:
+    """One environment's group, over as many hierarchies as there are."""
+
+    def __init__(self, paths: list[Path], memory_mb: int | None = None) -> None:
+        self.paths = paths
+        if memory_mb is None:
+            return
+        for path in paths:
+            path.mkdir(exist_ok=True)
+        limit = str(memory_mb * 2**20)
+        self._write("memory.limit_in_bytes", limit)
+        self._write("memory.max", limit)
+        self._write("memory.swap.max", "0")
+        self._write("pids.max", str(PIDS_MAX))
+
+    def add(self, pid: int) -> None:
+        self._write("cgroup.procs", str(pid))
+
+    def pids(self) -> list[int]:
+        found: set[int] = set()
+        for path in self.paths:
+            with contextlib.suppress(OSError):
+                found.update(int(line) for line in (path / "cgroup.procs").read_text().split())
+        return sorted(found)
+
+    def kill(self) -> int:
+        """SIGKILL every member until none is left (a fork bomb outruns one pass); returns how many."""
+        killed: set[int] = set()
+        deadline = time.monotonic() + 2.0
+        while (pids := self.pids()) and time.monotonic() < deadline:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if killed.issuperset(pids):
+                break  # all have been signalled: what is still listed is a zombie or about to go
+            killed.update(pids)
+        return len(killed)
+
+    def peak_memory_mb(self) -> int:
+        for name in ("memory.max_usage_in_bytes", "memory.peak"):
+            text = self._read(name)
+            if text:
+                return -(-int(text) // 2**20)
+        return 0
+
+    def oom_kills(self) -> int:
+        for name in ("memory.oom_control", "memory.events"):
+            for line in self._read(name).splitlines():
+                key, _, value = line.partition(" ")
+                if key == "oom_kill":
+                    return int(value)
+        return 0
+
+    def remove(self) -> bool:
+        """True once every directory is gone; a group whose processes are still dying cannot be removed."""
+        gone = True
+        for path in self.paths:
+            try:
+                path.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError:
+                gone = False
+        return gone
+
+    def _write(self, name: str, text: str) -> None:
+        for path in self.paths:
+            if (path / name).exists():
+                with contextlib.suppress(OSError):
+                    (path / name).write_text(text)
+
+    def _read(self, name: str) -> str:
+        for path in self.paths:
+            with contextlib.suppress(OSError):
+                return (path / name).read_text()
+        return ""

@@ -1,0 +1,223 @@
+"""The `process` sandbox: a plain child process, for trusted code, needing no privilege.
+
+Each environment has its own /tmp (a mount namespace where the machine allows one, else TMPDIR), its own
+environment variables and rlimits, and dies with all its children. Memory and pids are capped by cgroups
+where those are writable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import preheat
+from preheat.kernel.interpreters import interpreter
+from preheat.sandbox.cgroup import Cgroup, CgroupParent, hierarchies
+from preheat.sandbox.protocol import Launch, OnExit
+from preheat.sandbox.runtimes import Runtimes
+
+log = logging.getLogger(__name__)
+
+_GUEST = Path(preheat.__file__).parent / "guest"
+_MARK = "_PREHEAT_TMP"
+"""In every environment's first process: names its /tmp, and so finds what a dead server left behind."""
+
+
+class ProcessFactory:
+    """Makes process sandboxes whose files lie below `root`."""
+
+    name = "process"
+
+    def __init__(self, root: Path, runtimes: Runtimes) -> None:
+        self.root = root.absolute()
+        self.runtimes = runtimes
+        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
+        self.cgroups = CgroupParent(f"preheat-{digest}")
+
+    def create(self, environment: str) -> ProcessSandbox:
+        return ProcessSandbox(self, environment)
+
+    def limits(self) -> list[str]:
+        found = []
+        if not hierarchies():
+            found.append("memory and process counts are not capped: no writable cgroup")
+        if not sys.platform.startswith("linux"):
+            found.append("/tmp is shared: functions get their own directory through TMPDIR only")
+        return found
+
+    def reap(self) -> int:
+        """Everything below our root belongs to environments of an earlier server: none of them is ours."""
+        killed = 0
+        for group in self.cgroups.left_over():
+            killed += group.kill()
+            group.remove()
+        killed += _kill_marked(str(self.root))
+        shutil.rmtree(self.root, ignore_errors=True)
+        self.root.mkdir(parents=True, exist_ok=True)
+        return killed
+
+    def close(self) -> None:
+        self.cgroups.remove()
+
+
+class ProcessSandbox:
+    """One environment's place: a directory, a cgroup, at most one process tree."""
+
+    def __init__(self, factory: ProcessFactory, environment: str) -> None:
+        self._factory = factory
+        self._directory = factory.root / environment
+        self._tmp = self._directory / "tmp"
+        self._tmp.mkdir(parents=True, exist_ok=True)
+        self._tmp.chmod(0o1777)
+        self._cgroup: Cgroup | None = None
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._oom_seen = 0
+
+    def launch(self, launch: Launch, on_exit: OnExit) -> None:
+        command = interpreter(launch.runtime)
+        runtime_dir = self._factory.runtimes.directory(launch.runtime)
+        environ = {
+            **launch.environ,
+            "LAMBDA_TASK_ROOT": launch.code_dir,
+            "LAMBDA_RUNTIME_DIR": str(runtime_dir),
+            "_LAMBDA_TELEMETRY_LOG_FD": str(launch.output_fd),
+            "_PREHEAT_RUNTIME_DIR": str(runtime_dir),
+            "_PREHEAT_KEEP": os.pathsep.join(_below_tmp(command, runtime_dir, Path(launch.code_dir))),
+            _MARK: str(self._tmp),
+        }
+        descriptors = [launch.output_fd]
+        if launch.channel_fd is not None:
+            environ["_PREHEAT_CHANNEL_FD"] = str(launch.channel_fd)
+            descriptors.append(launch.channel_fd)
+        if self._cgroup is None and self._factory.cgroups.paths:
+            self._cgroup = self._factory.cgroups.child(self._environment, launch.memory_mb)
+        process = subprocess.Popen(
+            [str(command), "-S", str(_GUEST)],
+            env=environ,
+            cwd=launch.code_dir,
+            stdin=subprocess.DEVNULL,
+            stdout=launch.output_fd,
+            stderr=launch.output_fd,
+            pass_fds=descriptors,
+            start_new_session=True,
+        )
+        if self._cgroup is not None:
+            self._cgroup.add(process.pid)
+        self._process = process
+        _watch(process, on_exit)
+
+    def kill(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        self._process = None
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        if self._cgroup is not None:
+            self._cgroup.kill()
+        else:
+            _kill_marked(str(self._tmp))
+
+    def destroy(self) -> None:
+        self.kill()
+        shutil.rmtree(self._directory, ignore_errors=True)
+        if self._cgroup is not None:
+            _remove_later(self._cgroup)
+
+    def peak_memory_mb(self) -> int:
+        process = self._process
+        if process is not None:
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                return -(-int(status.split("VmHWM:")[1].split()[0]) // 1024)
+        return self._cgroup.peak_memory_mb() if self._cgroup is not None else 0
+
+    def out_of_memory(self) -> bool:
+        """Since the last time this was asked."""
+        kills = self._cgroup.oom_kills() if self._cgroup is not None else 0
+        seen, self._oom_seen = self._oom_seen, kills
+        return kills > seen
+
+
+def _below_tmp(command: Path, runtime_dir: Path, code_dir: Path) -> list[str]:
+    """What a runtime reads that lies below /tmp and would vanish under the environment's own /tmp."""
+    needed = [code_dir, runtime_dir, _GUEST, command.parent.parent, command.resolve().parent.parent]
+    needed += [link.resolve().parent for link in runtime_dir.iterdir() if link.is_symlink()]
+    tmp = Path("/tmp")
+    below = sorted({path for path in map(Path.absolute, needed) if tmp in path.parents})
+    return [str(path) for path in below if not any(other in path.parents for other in below)]
+
+
+def _watch(process: subprocess.Popen[bytes], on_exit: OnExit) -> None:
+    """Call `on_exit` in the running loop when the process has ended, and reap it."""
+    loop = asyncio.get_running_loop()
+    try:
+        pidfd = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):  # not Linux, or a kernel before 5.3
+
+        def wait() -> None:
+            code = process.wait()
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(on_exit, code)
+
+        threading.Thread(target=wait, daemon=True).start()
+        return
+
+    def exited() -> None:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+        on_exit(process.wait())
+
+    loop.add_reader(pidfd, exited)
+
+
+def _remove_later(group: Cgroup, attempts: int = 50) -> None:
+    """Remove the group once its killed processes are gone: the kernel takes a moment."""
+    if group.remove() or attempts == 0:
+        return
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    loop.call_later(0.1, _remove_later, group, attempts - 1)
+
+
+def _kill_marked(prefix: str) -> int:
+    """Kill every process whose environment names a /tmp below `prefix`, until none is found.
+
+    For machines without cgroups, and for orphans: a daemon that left its session keeps the environment
+    it was started with (/proc/<pid>/environ).
+    """
+    wanted = f"{_MARK}={prefix}".encode()
+    killed = 0
+    for _ in range(20):
+        found = [pid for pid in _pids() if wanted in _environ(pid)]
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+        if not found:
+            break
+    return killed
+
+
+def _pids() -> list[int]:
+    proc = Path("/proc")
+    return [int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()] if proc.is_dir() else []
+
+
+def _environ(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,67 @@
+"""What every sandbox promises. One contract suite (`tests/contract`) holds all of them to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One start of a runtime in an environment.
+
+    `environ` is the whole environment of the process, nothing is inherited. `channel_fd` is our runtime
+    client's end of a socket pair, None where the runtime speaks HTTP (AWS_LAMBDA_RUNTIME_API).
+    `output_fd` becomes stdout, stderr and the telemetry log's descriptor. Both descriptors stay the
+    caller's, to be closed after `launch` returns.
+    """
+
+    runtime: str
+    handler: str
+    code_dir: str
+    memory_mb: int
+    environ: Mapping[str, str]
+    output_fd: int
+    channel_fd: int | None = None
+
+
+OnExit = Callable[[int], None]
+"""Called once per launch, in the event loop: exit status, or minus the signal's number."""
+
+
+class Sandbox(Protocol):
+    """A place for one environment, which may be launched in again after a reset.
+
+    There is no harm in calling any method after `destroy`, nor in killing what has exited.
+    """
+
+    def launch(self, launch: Launch, on_exit: OnExit) -> None:
+        """Start the runtime. At most one process tree runs at a time; raises OSError if none can be."""
+
+    def kill(self) -> None:
+        """SIGKILL the runtime and everything it started, daemons too. `on_exit` is still called."""
+
+    def destroy(self) -> None:
+        """Kill, and remove what the environment wrote, /tmp included."""
+
+    def peak_memory_mb(self) -> int:
+        """The most memory this environment has used, in MB (2**20 bytes); 0 where it cannot be known."""
+
+    def out_of_memory(self) -> bool:
+        """Whether the kernel killed a process of this environment for passing its memory limit."""
+
+
+class SandboxFactory(Protocol):
+    """Makes sandboxes of one kind."""
+
+    name: str
+
+    def create(self, environment: str) -> Sandbox:
+        """An empty place for an environment; `environment` is its id, 32 hex digits."""
+
+    def limits(self) -> list[str]:
+        """What this kind cannot enforce on this machine, one sentence each."""
+
+    def reap(self) -> int:
+        """Kill and remove what an earlier server that died left behind; returns how many processes."""

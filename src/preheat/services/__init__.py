@@ -1,0 +1,1 @@
+"""Floor 3: one package per AWS service; siblings never import each other."""

@@ -1,0 +1,116 @@
+"""Integrations from an operation's parameters: what may be configured, and in which words it is refused."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from preheat.kernel.errors import AwsError
+from preheat.services.apigateway import errors
+from preheat.services.apigateway.models import Integration, IntegrationResponse, MethodResponse, present
+
+TYPES = ("HTTP", "MOCK", "AWS_PROXY", "HTTP_PROXY", "AWS")
+MIN_TIMEOUT_MS = 50
+MAX_TIMEOUT_MS = 29_000
+"""botocore's model, PutIntegration timeoutInMillis: 50 to 29,000 ms."""
+
+LAMBDA_URI = re.compile(
+    r"arn:aws[\w-]*:apigateway:[\w-]*:lambda:path/{1,2}2015-03-31/functions/(?P<function>.+)/invocations"
+)
+"""AWS accepts one slash or two before the date (recorded)."""
+
+_VTL = re.compile(r"\$!?\{?[A-Za-z]|#[#*\[{@A-Za-z]")
+_RESPONSE_HEADER = re.compile(r"method\.response\.header\.[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_STATIC = re.compile(r"'[^'\x00-\x1f]*'")
+
+
+def integration_from(params: dict[str, Any]) -> Integration:
+    """The integration that PutIntegration describes."""
+    kind = params.get("type")
+    if kind not in TYPES:
+        raise AwsError(
+            "ValidationException",
+            "1 validation error detected: Value at 'putIntegrationInput.type' failed to satisfy constraint: "
+            f"Member must satisfy enum value set: [{', '.join(TYPES)}]",
+        )
+    if kind not in ("AWS_PROXY", "MOCK"):
+        raise errors.not_built(f"integration type {kind}")
+    if kind == "AWS_PROXY":
+        _check_lambda(params)
+    _check_options(params)
+    return Integration(
+        type=kind,
+        http_method=present(params.get("integrationHttpMethod")),
+        uri=present(params.get("uri")),
+        credentials=present(params.get("credentials")),
+        request_parameters=present(params.get("requestParameters")),
+        request_templates=present(params.get("requestTemplates")),
+        passthrough_behavior=params.get("passthroughBehavior", "WHEN_NO_MATCH"),
+        content_handling=present(params.get("contentHandling")),
+        timeout_in_millis=params.get("timeoutInMillis", MAX_TIMEOUT_MS),
+        cache_namespace=params.get("cacheNamespace") or params["resourceId"],
+        cache_key_parameters=list(params.get("cacheKeyParameters") or ()),
+    )
+
+
+def integration_response_from(params: dict[str, Any], method_response: MethodResponse | None) -> IntegrationResponse:
+    """The response mapping that PutIntegrationResponse describes.
+
+    `method_response` is the method's declaration for the same status: each mapped header must stand there.
+    """
+    parameters = params.get("responseParameters") or {}
+    declared = method_response.response_parameters if method_response else None
+    for name, source in parameters.items():
+        if method_response is None:
+            raise _bad_mapping("No method response exists for method.")
+        if not _RESPONSE_HEADER.fullmatch(name) or name not in (declared if isinstance(declared, dict) else {}):
+            raise _bad_mapping(f"Invalid mapping expression parameter specified: {name}")
+        if not _STATIC.fullmatch(source):
+            raise errors.not_built(f"response parameter mapping {source} (only static values in single quotes are)")
+    _refuse_vtl(params.get("responseTemplates"))
+    return IntegrationResponse(
+        status_code=str(params["statusCode"]),
+        # An empty pattern is kept: it marks the default response (recorded).
+        selection_pattern=params["selectionPattern"] if "selectionPattern" in params else present(None),
+        response_parameters=present(parameters),
+        response_templates=present(params.get("responseTemplates")),
+        content_handling=present(params.get("contentHandling")),
+    )
+
+
+def _check_lambda(params: dict[str, Any]) -> None:
+    uri = params.get("uri") or ""
+    if not params.get("integrationHttpMethod"):
+        raise errors.bad_request("Enumeration value for HttpMethod must be non-empty")
+    if not uri.startswith("arn:"):
+        raise errors.bad_request("Invalid ARN specified in the request")
+    if ":path/" not in uri and ":action/" not in uri:
+        raise errors.bad_request("AWS ARN for integration must contain path or action")
+    if not LAMBDA_URI.fullmatch(uri):
+        raise errors.bad_request(
+            "Integrations of type 'AWS_PROXY' currently only supports Lambda function and Firehose stream invocations."
+        )
+
+
+def _check_options(params: dict[str, Any]) -> None:
+    timeout_ms = params.get("timeoutInMillis", MAX_TIMEOUT_MS)
+    if not MIN_TIMEOUT_MS <= timeout_ms <= MAX_TIMEOUT_MS:
+        raise errors.bad_request(f"Timeout should be between {MIN_TIMEOUT_MS} ms and {MAX_TIMEOUT_MS} ms")
+    if params.get("connectionType", "INTERNET") != "INTERNET":
+        raise errors.not_built(f"connectionType {params['connectionType']}")
+    if params.get("responseTransferMode", "BUFFERED") != "BUFFERED":
+        raise errors.not_built(f"responseTransferMode {params['responseTransferMode']}")
+    if params["type"] == "MOCK":
+        _refuse_vtl(params.get("requestTemplates"))
+
+
+def _refuse_vtl(templates: dict[str, str] | None) -> None:
+    for template in (templates or {}).values():
+        if _VTL.search(template):
+            raise errors.not_built("a mapping template with VTL in it (a literal one is)")
+
+
+def _bad_mapping(problem: str) -> AwsError:
+    return errors.bad_request(
+        f"Invalid mapping expression specified: Validation Result: warnings : [], errors : [{problem}]"
+    )

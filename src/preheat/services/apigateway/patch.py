@@ -1,0 +1,70 @@
+"""PATCH operations as AWS defines them: JSON pointers with `~1` for "/", values always strings.
+
+Source of the refusals: localstack's snapshot tests recorded against AWS (test_apigateway_api).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from preheat.services.apigateway.errors import bad_request
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """One operation: `parts` are the pointer's unescaped steps, `value` is "" where absent."""
+
+    op: str
+    path: str
+    parts: tuple[str, ...]
+    value: str
+
+
+def patches(params: Mapping[str, Any]) -> Iterator[Patch]:
+    """The operations of a request, in order; raises BadRequestException for an unknown `op`."""
+    for raw in params.get("patchOperations") or ():
+        op, path = raw.get("op", ""), raw.get("path", "")
+        if op not in ("add", "remove", "replace"):
+            raise bad_request("Invalid patch operation specified. Must be one of: [add, remove, replace]")
+        parts = tuple(part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:])
+        yield Patch(op, path, parts, raw.get("value") or "")
+
+
+def require_replace(patch: Patch) -> None:
+    if patch.op != "replace":
+        raise bad_request("Invalid patch operation specified. Must be one of: [replace]")
+
+
+def boolean(value: str) -> bool:
+    """Anything that is not "true" is false, as AWS reads it (recorded: `wrong-value-type`)."""
+    return value.lower() == "true"
+
+
+def patch_list(current: Sequence[str], patch: Patch) -> list[str]:
+    """A list whose elements are addressed by their own value, such as `/binaryMediaTypes/image~1png`.
+
+    `replace` takes the named element out and puts the value at the end.
+    """
+    if len(patch.parts) != 2:
+        raise bad_request(f"Invalid patch path {patch.path}")
+    named = patch.parts[1]
+    kept = [item for item in current if item != named]
+    if patch.op == "add":
+        kept.append(named)
+    elif patch.op == "replace":
+        kept.append(patch.value)
+    return kept
+
+
+def patch_map(current: Mapping[str, str], patch: Patch) -> dict[str, str]:
+    """A map addressed as `/variables/<key>`."""
+    if len(patch.parts) != 2:
+        raise bad_request(f"Invalid patch path {patch.path}")
+    changed = dict(current)
+    if patch.op == "remove":
+        changed.pop(patch.parts[1], None)
+    else:
+        changed[patch.parts[1]] = patch.value
+    return changed

@@ -1,0 +1,178 @@
+"""All REST APIs of this cloud: in memory for the hot path, written through to SQLite first."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import string
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from preheat.kernel.database import connect
+from preheat.services.apigateway.models import Deployment, Resource, RestApi, Stage
+
+MIGRATIONS = (
+    """
+    CREATE TABLE rest_apis (id TEXT PRIMARY KEY, document BLOB NOT NULL) STRICT;
+    CREATE TABLE resources (
+        api_id TEXT NOT NULL REFERENCES rest_apis ON DELETE CASCADE,
+        id TEXT NOT NULL, document BLOB NOT NULL, PRIMARY KEY (api_id, id)) STRICT;
+    CREATE TABLE deployments (
+        api_id TEXT NOT NULL REFERENCES rest_apis ON DELETE CASCADE,
+        id TEXT NOT NULL, document BLOB NOT NULL, PRIMARY KEY (api_id, id)) STRICT;
+    CREATE TABLE stages (
+        api_id TEXT NOT NULL REFERENCES rest_apis ON DELETE CASCADE,
+        id TEXT NOT NULL, document BLOB NOT NULL, PRIMARY KEY (api_id, id)) STRICT
+    """,
+)
+
+_ALPHABET = string.ascii_lowercase + string.digits
+_V = TypeVar("_V", bound=msgspec.Struct)
+
+
+def new_id(length: int) -> str:
+    """An identifier as AWS makes them: 10 characters for an API, 6 for a resource or deployment."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+class ApiState:
+    """One API and all that belongs to it. `children` maps a resource to its children by path part."""
+
+    def __init__(self, rest_api: RestApi) -> None:
+        self.rest_api = rest_api
+        self.resources: dict[str, Resource] = {}
+        self.children: dict[str, dict[str, str]] = {}
+        self.deployments: dict[str, Deployment] = {}
+        self.stages: dict[str, Stage] = {}
+
+    def descendants(self, resource_id: str) -> Iterator[Resource]:
+        """Everything below a resource, parents before their children."""
+        for child_id in self.children.get(resource_id, {}).values():
+            yield self.resources[child_id]
+            yield from self.descendants(child_id)
+
+    def attach(self, resource: Resource) -> None:
+        self.detach(resource.id)
+        self.resources[resource.id] = resource
+        if isinstance(resource.parent_id, str) and isinstance(resource.path_part, str):
+            self.children.setdefault(resource.parent_id, {})[resource.path_part] = resource.id
+
+    def detach(self, resource_id: str) -> None:
+        old = self.resources.pop(resource_id, None)
+        if old is not None and isinstance(old.parent_id, str) and isinstance(old.path_part, str):
+            self.children.get(old.parent_id, {}).pop(old.path_part, None)
+
+
+class Store:
+    """What a method has returned from survives `kill -9`; memory changes only after the database did."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = connect(path, MIGRATIONS)
+        self.apis: dict[str, ApiState] = {}
+        self._load()
+
+    def close(self) -> None:
+        self._db.close()
+
+    def put_api(self, rest_api: RestApi) -> None:
+        self._write("rest_apis", None, rest_api.id, rest_api)
+        if rest_api.id in self.apis:
+            self.apis[rest_api.id].rest_api = rest_api
+        else:
+            self.apis[rest_api.id] = ApiState(rest_api)
+
+    def create_api(self, rest_api: RestApi, root: Resource) -> None:
+        with self._transaction():
+            self._write("rest_apis", None, rest_api.id, rest_api)
+            self._write("resources", rest_api.id, root.id, root)
+        self.apis[rest_api.id] = ApiState(rest_api)
+        self.apis[rest_api.id].attach(root)
+
+    def delete_api(self, api_id: str) -> None:
+        self._db.execute("DELETE FROM rest_apis WHERE id = ?", (api_id,))
+        del self.apis[api_id]
+
+    def put_resources(self, api_id: str, resources: Iterable[Resource]) -> None:
+        changed = list(resources)
+        with self._transaction():
+            for resource in changed:
+                self._write("resources", api_id, resource.id, resource)
+        for resource in changed:
+            self.apis[api_id].attach(resource)
+
+    def delete_resources(self, api_id: str, resource_ids: Iterable[str]) -> None:
+        gone = list(resource_ids)
+        with self._transaction():
+            for resource_id in gone:
+                self._db.execute("DELETE FROM resources WHERE api_id = ? AND id = ?", (api_id, resource_id))
+        for resource_id in gone:
+            self.apis[api_id].detach(resource_id)
+            self.apis[api_id].children.pop(resource_id, None)
+
+    def put_deployment(self, api_id: str, deployment: Deployment, stage: Stage | None = None) -> None:
+        """Write a deployment and, in the same transaction, the stage that it creates or moves."""
+        with self._transaction():
+            self._write("deployments", api_id, deployment.id, deployment)
+            if stage is not None:
+                self._write("stages", api_id, stage.stage_name, stage)
+        self.apis[api_id].deployments[deployment.id] = deployment
+        if stage is not None:
+            self.apis[api_id].stages[stage.stage_name] = stage
+
+    def delete_deployment(self, api_id: str, deployment_id: str) -> None:
+        self._db.execute("DELETE FROM deployments WHERE api_id = ? AND id = ?", (api_id, deployment_id))
+        del self.apis[api_id].deployments[deployment_id]
+
+    def put_stage(self, api_id: str, stage: Stage) -> None:
+        self._write("stages", api_id, stage.stage_name, stage)
+        self.apis[api_id].stages[stage.stage_name] = stage
+
+    def delete_stage(self, api_id: str, stage_name: str) -> None:
+        self._db.execute("DELETE FROM stages WHERE api_id = ? AND id = ?", (api_id, stage_name))
+        del self.apis[api_id].stages[stage_name]
+
+    def _write(self, table: str, api_id: str | None, key: str, value: msgspec.Struct) -> None:
+        document = msgspec.json.encode(value)
+        if api_id is None:
+            self._db.execute(
+                f"INSERT INTO {table} (id, document) VALUES (?, ?) "
+                "ON CONFLICT DO UPDATE SET document = excluded.document",
+                (key, document),
+            )
+        else:
+            self._db.execute(
+                f"INSERT INTO {table} (api_id, id, document) VALUES (?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET document = excluded.document",
+                (api_id, key, document),
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def _load(self) -> None:
+        for row in self._rows("rest_apis"):
+            self.apis[row["id"]] = ApiState(msgspec.json.decode(row["document"], type=RestApi))
+        for api_id, resource in self._values("resources", Resource):
+            self.apis[api_id].attach(resource)
+        for api_id, deployment in self._values("deployments", Deployment):
+            self.apis[api_id].deployments[deployment.id] = deployment
+        for api_id, stage in self._values("stages", Stage):
+            self.apis[api_id].stages[stage.stage_name] = stage
+
+    def _values(self, table: str, kind: type[_V]) -> Iterator[tuple[str, _V]]:
+        for row in self._rows(table):
+            yield row["api_id"], msgspec.json.decode(row["document"], type=kind)
+
+    def _rows(self, table: str) -> list[sqlite3.Row]:
+        return self._db.execute(f"SELECT * FROM {table} ORDER BY rowid").fetchall()

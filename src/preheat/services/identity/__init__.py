@@ -1,0 +1,1 @@
+"""STS and IAM, as far as a function's role needs them."""

@@ -1,0 +1,1 @@
+"""AWS Lambda's control plane and its Invoke operation."""

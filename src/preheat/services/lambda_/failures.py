@@ -1,0 +1,46 @@
+"""The Lambda API's errors in AWS's own words, built in one place."""
+
+from __future__ import annotations
+
+from preheat.aws.failures import NOT_BUILT
+from preheat.kernel.errors import AwsError
+
+
+def invalid(message: str) -> AwsError:
+    return AwsError("InvalidParameterValueException", message)
+
+
+def constraint(value: object, member: str, rule: str) -> AwsError:
+    """What AWS answers when a member breaks its model's constraint."""
+    text = f"1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: {rule}"
+    return AwsError("ValidationException", text)
+
+
+def not_found(message: str) -> AwsError:
+    return AwsError("ResourceNotFoundException", message, 404)
+
+
+def function_not_found(arn: str) -> AwsError:
+    return not_found(f"Function not found: {arn}")
+
+
+def conflict(message: str) -> AwsError:
+    return AwsError("ResourceConflictException", message, 409)
+
+
+def not_now(reason: str) -> AwsError:
+    """The 409 of an operation that the function's state forbids (FIDELITY: Invoke API, Image functions)."""
+    return conflict(f"The operation cannot be performed at this time. {reason}")
+
+
+def too_large(message: str) -> AwsError:
+    return AwsError("RequestEntityTooLargeException", message, 413)
+
+
+def precondition_failed(message: str) -> AwsError:
+    return AwsError("PreconditionFailedException", message, 412)
+
+
+def not_built(what: str) -> AwsError:
+    """For what AWS has and Preheat does not yet: never a silent success."""
+    return AwsError(NOT_BUILT, f"{what} is not built in preheat yet", 501)

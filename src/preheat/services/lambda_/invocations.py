@@ -1,0 +1,230 @@
+"""Invoke: the checks before a request reaches the invoker, and the answer after, on the hot path."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import functools
+import json
+import random
+import re
+import time
+from urllib.parse import parse_qs, unquote
+
+import msgspec
+
+from preheat.aws.model import load_service
+from preheat.aws.rest_json import RestJson
+from preheat.kernel.errors import AwsError
+from preheat.kernel.function import FunctionDirectory, Invocation, Invoker, InvokeResult
+from preheat.kernel.http import HttpRequest, HttpResponse
+from preheat.services.lambda_.failures import constraint, not_built, too_large
+
+MAX_PAYLOAD_BYTES = 6_291_456
+_MAX_CLIENT_CONTEXT_BYTES = 3583
+"""API reference, Invoke: "Up to 3,583 bytes of base64-encoded data"."""
+
+_RAW_JSON = msgspec.json.Decoder(type=msgspec.Raw)
+
+
+class Invocations:
+    """Starts invocations, for the provider (dicts) and for the front (HTTP, without the generic wire)."""
+
+    def __init__(self, directory: FunctionDirectory, invoker: Invoker) -> None:
+        self._directory = directory
+        self._invoker = invoker
+
+    def start(
+        self,
+        identifier: str,
+        payload: bytes,
+        *,
+        request_id: str,
+        received_ns: int,
+        qualifier: str | None = None,
+        invocation_type: str = "RequestResponse",
+        client_context: str = "",
+        trace_id: str = "",
+    ) -> asyncio.Future[InvokeResult] | None:
+        """Check and hand over; None for a DryRun that passed. Raises AwsError for what AWS refuses."""
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            raise too_large(f"Request must be smaller than {MAX_PAYLOAD_BYTES} bytes for the InvokeFunction operation")
+        function = self._directory.resolve(identifier, qualifier)
+        if invocation_type != "RequestResponse":
+            _check_dry_run(invocation_type)
+            return None
+        check_json(payload)
+        return self._invoker.invoke(
+            function,
+            Invocation(
+                request_id=request_id,
+                payload=payload or b"{}",
+                received_ns=received_ns or time.monotonic_ns(),
+                invoked_arn=function.qualified_arn if qualifier or identifier.endswith(":$LATEST") else function.arn,
+                client_context=_decoded_context(client_context) if client_context else "",
+                trace_id=trace_id or new_trace_id(request_id),
+            ),
+        )
+
+    def invoke_http(self, request: HttpRequest, function_identifier: str) -> asyncio.Future[HttpResponse]:
+        """Answer POST /2015-03-31/functions/{function_identifier}/invocations; the future never raises.
+
+        `function_identifier` may still be percent-encoded. If the client goes away (the future is
+        cancelled) the invocation runs to its end all the same.
+        """
+        answer: asyncio.Future[HttpResponse] = asyncio.get_running_loop().create_future()
+        request_id = new_request_id()
+        given = {"x-amz-invocation-type": "", "x-amz-log-type": "", "x-amz-client-context": "", "x-amzn-trace-id": ""}
+        for name, value in request.headers:
+            lowered = name.lower()
+            if lowered in given:
+                given[lowered] = value
+        try:
+            result = self.start(
+                unquote(function_identifier) if "%" in function_identifier else function_identifier,
+                request.body,
+                request_id=request_id,
+                received_ns=request.received_ns,
+                qualifier=_qualifier(request.query) if request.query else None,
+                invocation_type=given["x-amz-invocation-type"] or "RequestResponse",
+                client_context=given["x-amz-client-context"],
+                trace_id=given["x-amzn-trace-id"],
+            )
+        except AwsError as error:
+            answer.set_result(error_response(error, request_id))
+            return answer
+        if result is None:
+            answer.set_result(HttpResponse(204, [("x-amzn-RequestId", request_id)]))
+        else:
+            result.add_done_callback(functools.partial(_settle, answer, request_id, given["x-amz-log-type"] == "Tail"))
+        return answer
+
+
+def _settle(
+    answer: asyncio.Future[HttpResponse], request_id: str, tail: bool, done: asyncio.Future[InvokeResult]
+) -> None:
+    """Turn what the invoker answered into the HTTP response, if anybody still waits for it."""
+    error = AwsError("ServiceException", "Cancelled", 500) if done.cancelled() else done.exception()
+    if answer.done():
+        return
+    if error is None:
+        answer.set_result(_success(done.result(), tail))
+        return
+    if not isinstance(error, AwsError):
+        asyncio.get_running_loop().call_exception_handler({"message": "invoke failed", "exception": error})
+        error = AwsError("ServiceException", "Internal server error", 500)
+    answer.set_result(error_response(error, request_id))
+
+
+def _success(result: InvokeResult, tail: bool) -> HttpResponse:
+    headers = [
+        ("Content-Type", "application/json"),
+        ("x-amzn-RequestId", result.request_id),
+        ("X-Amz-Executed-Version", result.executed_version),
+    ]
+    if result.function_error:
+        headers.append(("X-Amz-Function-Error", result.function_error))
+    if tail:
+        headers.append(("X-Amz-Log-Result", base64.b64encode(result.log_tail).decode()))
+    return HttpResponse(200, headers, result.payload)
+
+
+@functools.cache
+def _wire() -> RestJson:
+    return RestJson(load_service("lambda"))
+
+
+def error_response(error: AwsError, request_id: str) -> HttpResponse:
+    """The error exactly as the generic wire would put it."""
+    return _wire().error(error, request_id)
+
+
+_VERSION_BITS = (0xF << 76) | (0x3 << 62)
+_VERSION_4 = (0x4 << 76) | (0x2 << 62)
+
+
+def new_request_id() -> str:
+    """A version 4 UUID at a fifth of uuid.uuid4()'s cost: unique, but no secret."""
+    text = f"{random.getrandbits(128) & ~_VERSION_BITS | _VERSION_4:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def new_trace_id(request_id: str) -> str:
+    """An X-Ray header as Lambda makes it for a request that brought none: not sampled."""
+    digits = request_id.replace("-", "")
+    return f"Root=1-{int(time.time()):08x}-{digits[:24]};Parent={digits[16:]};Sampled=0"
+
+
+def check_json(payload: bytes) -> None:
+    """Raise InvalidRequestContentException, with the place, unless `payload` is one JSON value or empty."""
+    if not payload:
+        return
+    try:
+        _RAW_JSON.decode(payload)
+        if not payload.isascii():
+            payload.decode()
+    except (ValueError, RecursionError):
+        # msgspec refuses a little more than AWS does (a lone surrogate), so the standard library decides
+        try:
+            json.loads(payload.decode(), parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            detail = _detail(payload, error)
+            raise AwsError(
+                "InvalidRequestContentException",
+                f"Could not parse request body into json: Could not parse payload into json: {detail}",
+            ) from error
+
+
+def _no_constant(name: str) -> None:
+    raise json.JSONDecodeError("not JSON", name, 0)
+
+
+def _detail(payload: bytes, error: Exception) -> str:
+    """What AWS's parser (Jackson) would say about it, as far as it can be told from Python's."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"Invalid UTF-8 start byte 0x{payload[error.start]:02x}"
+    if isinstance(error, RecursionError):
+        return "Document nesting depth exceeds the maximum allowed"
+    text = payload.decode()
+    position = error.pos if isinstance(error, json.JSONDecodeError) else 0
+    line, column = text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
+    if position >= len(text):
+        what = "Unexpected end-of-input"
+    elif word := re.match(r"[A-Za-z_][A-Za-z0-9_]*", text[position:]):
+        what = (
+            f"Unrecognized token '{word[0]}': "
+            "was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
+        )
+    else:
+        what = f"Unexpected character ('{text[position]}' (code {ord(text[position])}))"
+    return f'{what}\n at [Source: (byte[])"{text[:500]}"; line: {line}, column: {column}]'
+
+
+def _decoded_context(encoded: str) -> str:
+    """ClientContext as the runtime gets it: JSON on one line of ASCII, fit for a header."""
+    try:
+        if len(encoded) > _MAX_CLIENT_CONTEXT_BYTES:
+            raise ValueError("too long")
+        value = json.loads(base64.b64decode(encoded, validate=True))
+        if not isinstance(value, dict):
+            raise ValueError("not an object")
+    except (ValueError, binascii.Error) as error:
+        raise AwsError(
+            "InvalidRequestContentException", "Client context must be a valid Base64-encoded JSON object."
+        ) from error
+    return json.dumps(value)
+
+
+def _check_dry_run(invocation_type: str) -> None:
+    """DryRun asks only whether the function could be invoked, and by now it could. Raises for other types."""
+    if invocation_type == "Event":
+        raise not_built("InvocationType Event")
+    if invocation_type != "DryRun":
+        rule = "Member must satisfy enum value set: [Event, RequestResponse, DryRun]"
+        raise constraint(invocation_type, "invocationType", rule)
+
+
+def _qualifier(query: str) -> str | None:
+    values = parse_qs(query).get("Qualifier")
+    return values[0] if values else None

@@ -1,0 +1,433 @@
+"""One suite for every sandbox and every transport: what an execution environment promises.
+
+A combination that cannot keep a promise by its nature (the fake is a thread) is left out by name, below,
+next to the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from conftest import Core, eventually
+
+from preheat.execution.channel import Transport
+from preheat.execution.runtime_api import RuntimeApiTransport
+from preheat.execution.socket_channel import SocketTransport
+from preheat.kernel.errors import AwsError
+from preheat.sandbox.cgroup import hierarchies
+from preheat.sandbox.fake import FakeFactory
+from preheat.sandbox.process import ProcessFactory
+from preheat.sandbox.protocol import SandboxFactory
+from preheat.sandbox.runtimes import Runtimes
+
+pytestmark = pytest.mark.anyio
+
+KINDS = ["process-socket", "process-http", "fake-socket"]
+REAL = ["process-socket", "process-http"]
+
+BASIC = """
+import os, time
+count = 0
+def handler(event, context):
+    global count
+    count += 1
+    if event == "raise":
+        raise ValueError("boom")
+    if event == "exit":
+        raise SystemExit(3)
+    if isinstance(event, dict) and "sleep" in event:
+        time.sleep(event["sleep"])
+    return {"event": event, "count": count, "id": context.aws_request_id}
+"""
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="session")
+def runtimes(tmp_path_factory: pytest.TempPathFactory) -> Runtimes:
+    return Runtimes(tmp_path_factory.mktemp("runtimes"))
+
+
+@pytest.fixture(params=KINDS)
+async def core(request: pytest.FixtureRequest, tmp_path: Path, runtimes: Runtimes) -> AsyncIterator[Core]:
+    sandbox, _, wire = request.param.partition("-")
+    factory: SandboxFactory = FakeFactory() if sandbox == "fake" else ProcessFactory(tmp_path / "env", runtimes)
+    transport: Transport = SocketTransport() if wire == "socket" else RuntimeApiTransport()
+    made = Core(tmp_path, factory, transport)
+    yield made
+    made.close()
+    if isinstance(factory, ProcessFactory):
+        await eventually(
+            lambda: not factory.cgroups.left_over() or all(g.remove() for g in factory.cgroups.left_over())
+        )
+        factory.close()
+
+
+only_real = pytest.mark.parametrize("core", REAL, indirect=True)
+
+
+async def test_state_is_kept_between_requests_of_one_environment(core: Core) -> None:
+    core.deploy(BASIC)
+    first, second = await core.value({"a": "é"}), await core.value(None)
+    assert (first["event"], first["count"]) == ({"a": "é"}, 1)
+    assert (second["event"], second["count"]) == (None, 2)
+    assert first["id"] != second["id"]
+
+
+async def test_cold_is_an_environments_first_request_and_only_that(core: Core) -> None:
+    core.deploy(BASIC)
+    for _ in range(3):
+        await core.value()
+    invocations = core.records("invocation")
+    assert [record["cold"] for record in invocations] == [True, False, False]
+    (init,) = core.records("init_done")
+    assert init["status"] == "ok"
+    assert invocations[0]["init_ms"] == pytest.approx(init["init_ms"], abs=0.01)
+    assert [record["init_ms"] for record in invocations[1:]] == [None, None]
+    reports = [line for line in core.logs.text().splitlines() if line.startswith("REPORT")]
+    assert ["Init Duration" in line for line in reports] == [True, False, False]
+    assert f"Init Duration: {invocations[0]['init_ms']:.2f} ms" in reports[0]
+    assert invocations[0]["billed_ms"] >= invocations[0]["duration_ms"] + invocations[0]["init_ms"] - 0.01
+
+
+async def test_the_log_of_an_invocation_is_start_output_end_report(core: Core) -> None:
+    core.deploy("def handler(event, context):\n    context.log('from the handler\\n')\n")
+    result = await core.call()
+    (events,) = core.logs.streams.values()
+    kinds = [message.split(" ")[0].rstrip("\n") for _, message in events]
+    assert kinds == ["INIT_START", "START", "from", "END", "REPORT"]
+    assert result.log_tail.decode() == "".join(message for _, message in events[1:])
+    times = [at for at, _ in events]
+    assert times == sorted(times)
+
+
+async def test_a_handler_that_raises_keeps_its_environment(core: Core) -> None:
+    core.deploy(BASIC)
+    result = await core.call("raise")
+    error = msgspec.json.decode(result.payload)
+    assert result.function_error == "Unhandled"
+    assert (error["errorType"], error["errorMessage"]) == ("ValueError", "boom")
+    assert error["requestId"] == result.request_id
+    assert error["stackTrace"]
+    assert (await core.value())["count"] == 2
+    assert len(core.records("environment_started")) == 1
+
+
+async def test_an_exit_resets_the_environment_and_the_next_init_is_suppressed(core: Core) -> None:
+    core.deploy(BASIC)
+    await core.value()
+    result = await core.call("exit")
+    error = msgspec.json.decode(result.payload)
+    assert error["errorType"] == "Runtime.ExitError"
+    assert error["errorMessage"] == f"RequestId: {result.request_id} Error: Runtime exited with error: exit status 3"
+    assert core.logs.text().endswith("\tStatus: error\tError Type: Runtime.ExitError\n")
+    assert (await core.value())["count"] == 1  # a new runtime
+    after = core.records("invocation")[-1]
+    assert (after["cold"], after["init_ms"]) == (False, None)
+    assert len(core.records("environment_started")) == 1
+
+
+async def test_a_timeout_is_reported_at_exactly_the_limit(core: Core) -> None:
+    core.deploy(BASIC, timeout_s=1)
+    result = await core.call({"sleep": 4})
+    error = msgspec.json.decode(result.payload)
+    message = f"RequestId: {result.request_id} Error: Task timed out after 1.00 seconds"
+    assert error == {"errorType": "Sandbox.Timedout", "errorMessage": message}
+    text = core.logs.text()
+    assert re.search(rf"\d{{4}}-\S+Z {result.request_id} Task timed out after 1.00 seconds\n\n", text)
+    assert "\tDuration: 1000.00 ms\tBilled Duration: " in text
+    assert text.endswith("\tStatus: timeout\n")
+    assert (await core.value())["count"] == 1
+
+
+async def test_a_broken_import_runs_twice_and_then_says_why(core: Core) -> None:
+    core.deploy("raise RuntimeError('no model')\n")
+    result = await core.call()
+    error = msgspec.json.decode(result.payload)
+    assert (error["errorType"], error["errorMessage"], error["requestId"]) == ("RuntimeError", "no model", "")
+    lines = [line for line in core.logs.messages() if line.startswith("INIT_REPORT")]
+    assert [re.sub(r"[\d.]+ ms", "N ms", line) for line in lines] == [
+        "INIT_REPORT Init Duration: N ms\tPhase: init\tStatus: error\tError Type: RuntimeError\n",
+        "INIT_REPORT Init Duration: N ms\tPhase: invoke\tStatus: error\tError Type: RuntimeError\n",
+    ]
+
+
+async def test_a_burst_starts_no_more_inits_than_slots_and_serves_everyone(core: Core) -> None:
+    core.deploy("import time\ntime.sleep(0.15)\n" + BASIC)
+    answers = [core.start({"n": n}) for n in range(12)]
+    most = 0
+    while not all(answer.done() for answer in answers):
+        most = max(most, sum(pool.load.starting for pool in core.invoker.pools))
+        await asyncio.sleep(0.005)
+    assert 1 <= most <= (os.cpu_count() or 1)
+    assert sorted(msgspec.json.decode(a.result().payload)["event"]["n"] for a in answers) == list(range(12))
+    invocations = core.records("invocation")
+    served = {record["environment"] for record in invocations}
+    started = {record["environment"] for record in core.records("environment_started")}
+    assert sum(record["cold"] for record in invocations) + len(started - served) == len(started)
+    waited = [record for record in invocations if not record["cold"]]
+    assert waited, "every request had an environment of its own: nobody waited"
+    assert max(record["wait_ms"] for record in waited) > 100
+
+
+async def test_an_environment_serves_one_request_at_a_time(core: Core) -> None:
+    core.deploy(BASIC)
+    await asyncio.gather(*(core.call({"sleep": 0.01}) for _ in range(20)))
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for record in core.records("invocation"):
+        spans.setdefault(record["environment"], []).append((record["started_ns"], record["finished_ns"]))
+    for inside in spans.values():
+        ordered = sorted(inside)
+        assert all(end <= start for (_, end), (start, _) in itertools.pairwise(ordered))
+
+
+async def test_reserved_concurrency_throttles_with_awss_reason(core: Core) -> None:
+    core.deploy(BASIC, reserved_concurrency=1)
+    inside = core.start({"sleep": 0.3})
+    with pytest.raises(AwsError) as refused:
+        await core.call()
+    assert (refused.value.code, refused.value.status) == ("TooManyRequestsException", 429)
+    assert refused.value.fields["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    await inside
+    assert (await core.value())["count"] == 2
+    assert len(core.records("throttle")) == 1
+
+
+async def test_a_retired_revision_finishes_what_it_has(core: Core) -> None:
+    old = core.deploy(BASIC)
+    await core.value()
+    inside = core.start({"sleep": 0.3})
+    core.invoker.retire(old)
+    new = core.deploy(BASIC.replace('"count"', '"new"'))
+    assert "new" in await core.value()
+    assert msgspec.json.decode((await inside).payload)["count"] == 2
+    await eventually(lambda: len(core.records("environment_stopped")) == 1)
+    assert [pool.function for pool in core.invoker.pools] == [new]
+
+
+async def test_an_asker_who_leaves_costs_nobody_anything(core: Core) -> None:
+    core.deploy(BASIC)
+    await core.value()
+    core.start({"sleep": 0.1}).cancel()
+    await eventually(lambda: len(core.records("invocation")) == 2)
+    assert (await core.value())["count"] == 3
+    assert [record["status"] for record in core.records("invocation")] == ["ok"] * 3
+
+
+async def test_idle_environments_expire_and_leave_nothing(tmp_path: Path, runtimes: Runtimes) -> None:
+    factory = ProcessFactory(tmp_path / "env", runtimes)
+    core = Core(tmp_path, factory, SocketTransport(), keep_alive_s=0.2)
+    core.deploy("import os\ndef handler(event, context):\n    return os.getpid()\n")
+    pid = await core.value()
+    await eventually(lambda: bool(core.records("environment_stopped")))
+    assert core.records("environment_stopped")[0]["reason"] == "expired"
+    await eventually(lambda: not Path(f"/proc/{pid}").exists())
+    assert list((tmp_path / "env").iterdir()) == []
+    core.close()
+
+
+# what only real processes promise
+
+
+@only_real
+async def test_each_environment_has_its_own_tmp_which_a_reset_keeps(core: Core) -> None:
+    core.deploy(
+        "import os, time, tempfile\n"
+        "def handler(event, context):\n"
+        "    before = sorted(os.listdir(tempfile.gettempdir()))\n"
+        "    open(os.path.join(tempfile.gettempdir(), event['name']), 'w').close()\n"
+        "    if event.get('exit'): os._exit(1)\n"
+        "    time.sleep(0.2)\n"
+        "    return before\n"
+    )
+    both = await asyncio.gather(*(core.value({"name": f"file{n}"}) for n in range(2)))
+    assert not any("file" in name for names in both for name in names)
+    await asyncio.gather(*(core.call({"name": "kept", "exit": True}) for _ in range(2)))
+    assert "kept" in await core.value({"name": "again"})
+
+
+@only_real
+async def test_the_runtime_sees_awss_variables_and_limits(core: Core) -> None:
+    function = core.deploy(
+        "import os, resource\n"
+        "def handler(event, context):\n"
+        "    return {'env': dict(os.environ), 'nofile': resource.getrlimit(resource.RLIMIT_NOFILE)[0],\n"
+        "            'group': context.log_group_name, 'memory': context.memory_limit_in_mb,\n"
+        "            'left': context.get_remaining_time_in_millis(), 'arn': context.invoked_function_arn}\n",
+        environment={"MODEL": "iris"},
+    )
+    seen = await core.value()
+    env = seen["env"]
+    assert env["MODEL"] == "iris"
+    assert env["AWS_LAMBDA_FUNCTION_NAME"] == "fn"
+    assert env["AWS_LAMBDA_INITIALIZATION_TYPE"] == "on-demand"
+    assert env["TZ"] == ":UTC"
+    assert env["LAMBDA_TASK_ROOT"] == function.code_dir
+    assert not [name for name in env if name.startswith(("_PREHEAT", "_LAMBDA_TELEMETRY"))]
+    assert seen["nofile"] == 1024
+    assert (seen["group"], seen["memory"], seen["arn"]) == ("/aws/lambda/fn", "256", function.arn)
+    assert 19_000 < seen["left"] <= 20_000
+
+
+@only_real
+async def test_print_logging_and_stderr_arrive_in_order(core: Core) -> None:
+    core.deploy(
+        "import logging, sys\n"
+        "def handler(event, context):\n"
+        "    print('one'); logging.warning('two'); print('three', file=sys.stderr)\n"
+        "    logging.warning('four\\nlines'); print('five', end='')\n"
+    )
+    result = await core.call()
+    (events,) = core.logs.streams.values()
+    middle = [message for _, message in events][2:-2]
+    assert [re.sub(r"\d{4}-\S+Z", "T", message) for message in middle] == [
+        "one\n",
+        f"[WARNING]\tT\t{result.request_id}\ttwo\n",
+        "three\n",
+        f"[WARNING]\tT\t{result.request_id}\tfour\nlines\n",
+        "five",
+    ]
+
+
+@only_real
+async def test_a_hundred_thousand_lines_neither_block_nor_get_lost(core: Core) -> None:
+    core.deploy("def handler(event, context):\n    for n in range(100000): print('line', n)\n")
+    await core.call()
+    (events,) = core.logs.streams.values()
+    assert [message for _, message in events][2:-2] == [f"line {n}\n" for n in range(100_000)]
+
+
+@only_real
+async def test_daemons_die_with_their_environment(core: Core) -> None:
+    core.deploy(
+        "import os, subprocess, sys, time\n"
+        "def handler(event, context):\n"
+        "    child = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(600)'],\n"
+        "                             start_new_session=True)\n"
+        "    if event == 'stay': time.sleep(600)\n"
+        "    return child.pid\n",
+        timeout_s=2,
+    )
+    daemon = await core.value()
+    assert Path(f"/proc/{daemon}").exists()
+    await core.call("stay")  # times out: the reset kills everything
+    await eventually(lambda: not running(daemon))
+
+
+@only_real
+async def test_sigterm_ignored_still_ends_at_the_limit(core: Core) -> None:
+    core.deploy(
+        "import os, signal\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "def handler(event, context):\n    print('pid', os.getpid(), flush=True)\n    while True: pass\n",
+        timeout_s=1,
+    )
+    began = time.monotonic()
+    result = await core.call()
+    assert b"Task timed out after 1.00 seconds" in result.payload
+    assert time.monotonic() - began < 30
+    found = re.search(r"pid (\d+)\n", core.logs.text())
+    assert found is not None
+    await eventually(lambda: not running(int(found[1])))
+
+
+@only_real
+async def test_signals_are_named(core: Core) -> None:
+    core.deploy("import os, signal\ndef handler(event, context):\n    os.kill(os.getpid(), signal.SIGSEGV)\n")
+    error = msgspec.json.decode((await core.call()).payload)
+    assert error["errorMessage"].endswith("Error: Runtime exited with error: signal: segmentation fault")
+
+
+@only_real
+async def test_status_zero_is_an_exit_without_a_reason(core: Core) -> None:
+    core.deploy("import sys\ndef handler(event, context):\n    sys.exit(0)\n")
+    error = msgspec.json.decode((await core.call()).payload)
+    assert error["errorMessage"].endswith("Error: Runtime exited without providing a reason")
+
+
+@only_real
+async def test_peak_memory_is_the_environments_own(core: Core) -> None:
+    core.deploy(
+        "def handler(event, context):\n    block = bytearray(event * 2**20)\n    block[::4096] = block[::4096]\n"
+    )
+    await core.call(0)
+    await core.call(60)
+    await core.call(0)
+    idle, grown, after = (record["max_memory_mb"] for record in core.records("invocation"))
+    assert idle < 60
+    assert 60 < grown < idle + 120
+    assert after == grown
+
+
+@only_real
+async def test_the_largest_response_passes_and_one_byte_more_does_not(core: Core) -> None:
+    core.deploy("def handler(event, context):\n    return 'x' * event\n")
+    limit = 6_291_556
+    fits = await core.call(limit - 2)  # two quotes
+    assert (len(fits.payload), fits.function_error) == (limit, None)
+    over = await core.call(limit - 1)
+    error = msgspec.json.decode(over.payload)
+    assert over.function_error == "Unhandled"
+    assert error["errorType"] == "Function.ResponseSizeTooLarge"
+    assert error["errorMessage"] == f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
+    assert (await core.call(1)).payload == b'"x"'
+    assert len(core.records("environment_started")) == 1
+
+
+@only_real
+@pytest.mark.parametrize(
+    ("source", "event", "error_type"),
+    [
+        ("def handler(event, context):\n    return {1, 2}\n", None, "Runtime.MarshalError"),
+        ("import nothing_of_that_name\n", None, "Runtime.ImportModuleError"),
+        ("def other(event, context):\n    pass\n", None, "Runtime.HandlerNotFound"),
+        ("def handler(:\n", None, "Runtime.UserCodeSyntaxError"),
+    ],
+)
+async def test_awslambdarics_own_errors(core: Core, source: str, event: object, error_type: str) -> None:
+    core.deploy(source)
+    result = await core.call(event)
+    assert msgspec.json.decode(result.payload)["errorType"] == error_type
+
+
+@only_real
+async def test_init_past_its_limit_is_repeated_inside_the_invoke(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("preheat.execution.environment.INIT_LIMIT_S", 0.5)
+    once = "import os, time\nif not os.path.exists('/tmp/x'):\n    open('/tmp/x', 'w').close()\n    time.sleep(60)\n"
+    core.deploy(once + BASIC)
+    assert (await core.value())["count"] == 1
+    statuses = [record["status"] for record in core.records("init_done")]
+    assert statuses == ["timeout", "ok"]
+    assert re.search(r"INIT_REPORT Init Duration: 5\d\d\.\d\d ms\tPhase: init\tStatus: timeout\n", core.logs.text())
+
+
+@only_real
+@pytest.mark.skipif(
+    not hierarchies(), reason="memory is only capped where a cgroup is writable (preheat doctor says so)"
+)
+async def test_a_memory_hog_is_killed_and_the_next_request_is_served(core: Core) -> None:
+    core.deploy("def handler(event, context):\n    return len(bytearray(event * 2**20))\n", memory_mb=128)
+    assert await core.value(1) == 2**20
+    error = msgspec.json.decode((await core.call(600)).payload)
+    assert error["errorType"] == "Runtime.OutOfMemory"
+    assert core.logs.text().endswith("\tStatus: error\tError Type: Runtime.OutOfMemory\n")
+    assert await core.value(1) == 2**20
+
+
+def running(pid: int) -> bool:
+    """Alive and not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,100 @@
+"""Sentences say what the figures say, in words that read well for one and for many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import synthetic
+from analysis_cases import Case
+
+from preheat.analysis import words
+from preheat.analysis.anatomy import cold_anatomies
+from preheat.analysis.study import load_study
+from preheat.analysis.summary import summarise
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (0, "0.00 ms"),
+        (0.42, "0.42 ms"),
+        (4.06, "4.1 ms"),
+        (9.96, "10 ms"),
+        (128.4, "128 ms"),
+        (999.6, "1.00 s"),
+        (1934, "1.93 s"),
+        (61_000, "61 s"),
+        (3_600_000, "3,600 s"),
+    ],
+)
+def test_durations(ms: float, text: str) -> None:
+    assert words.duration(ms) == text
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"), [(0, 10, "0%"), (3, 1487, "0.2%"), (1, 3, "33%"), (5, 5, "100%"), (0, 0, "0%")]
+)
+def test_percentages(part: float, whole: float, text: str) -> None:
+    assert words.percent(part, whole) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("typical", "3 cold starts, up to 2.04 s; warm requests 4.6 ms (median)"),
+        ("refused", "None of 308 requests was served by the function"),
+        ("none_cold", "No cold starts; warm requests 4.5 ms (median)"),
+        ("all_cold", "20 cold starts: 1.90 s (median)"),
+        ("one", "1 cold start: 2.04 s"),
+        ("empty", "No requests were sent"),
+    ],
+)
+def test_headlines(cases: dict[str, Case], name: str, text: str) -> None:
+    assert words.headline(cases[name].summary) == text
+
+
+def test_ten_lines_with_the_one_that_tells_where_the_report_is(case: Case) -> None:
+    lines = words.ten_lines(case.study, case.summary, case.anatomies)
+    assert 1 <= len(lines) <= 9
+    assert all(line.endswith(".") and "\n" not in line and "None" not in line for line in lines)
+
+
+def test_the_lines_give_the_counts(cases: dict[str, Case]) -> None:
+    case = cases["typical"]
+    text = "\n".join(words.ten_lines(case.study, case.summary, case.anatomies))
+    for figure in ("1,487 requests from 100 users", "3 requests (0.2%) met a cold start", "1,451 warm requests"):
+        assert figure in text
+    assert "33 more requests were warm but waited" in text
+    assert "3 environments started = 3 cold + 0 never used" in text
+
+
+def test_failures_are_told_by_status_and_place(tmp_path: Path) -> None:
+    run = synthetic.make_run(users=10, run_time_s=10)
+    run.rows[3] |= {"status": 403, "request_id": "stranger"}
+    run.rows[4] |= {"status": 0, "request_id": "", "error": "ReadTimeout"}
+    study = load_study(run.write(tmp_path))
+    lines = words.ten_lines(study, summarise(study, {}), cold_anatomies(study))
+    assert "Failed: 1 without an answer, 1 with status 403; 1 never reached the function." in lines
+
+
+def test_refused_requests_were_not_cold_nor_warm(cases: dict[str, Case]) -> None:
+    case = cases["refused"]
+    text = "\n".join(words.explanation(case.study, case.summary, case.anatomies))
+    assert "No request reached the function" in text
+    assert "0 of 308 requests were tied to a record" in text
+
+
+def test_the_explanation_names_the_largest_part(cases: dict[str, Case]) -> None:
+    case = cases["typical"]
+    parts = words.mean_parts(case.anatomies)
+    assert max(parts, key=lambda name: parts[name]) == "handler module import"
+    assert "largest part of that was handler module import" in "\n".join(
+        words.explanation(case.study, case.summary, case.anatomies)
+    )
+
+
+def test_nothing_is_guessed_without_a_journal(cases: dict[str, Case]) -> None:
+    case = cases["no_journal"]
+    assert "unknown" in words.explanation(case.study, case.summary, case.anatomies)[0]
+    assert not any("met a cold start" in line for line in words.ten_lines(case.study, case.summary, case.anatomies))

@@ -1,0 +1,124 @@
+"""A control plane and a data plane on a fake Lambda, for the apigateway tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from preheat.aws.context import OperationContext
+from preheat.kernel.arn import parse_function
+from preheat.kernel.errors import AwsError
+from preheat.kernel.function import FunctionVersion, Invocation, InvokeResult
+from preheat.kernel.http import HttpRequest, HttpResponse
+from preheat.services.apigateway.gateway import Gateway
+from preheat.services.apigateway.provider import ApiGatewayProvider
+from preheat.services.apigateway.store import Store
+
+ACCOUNT = "000000000000"
+FUNCTION_ARN = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:iris"
+
+
+def invoke_uri(function_arn: str = FUNCTION_ARN) -> str:
+    return f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{function_arn}/invocations"
+
+
+class FakeLambda:
+    """Invoker and FunctionDirectory: answers every invocation with `payload`, or as `behave` decides."""
+
+    def __init__(self) -> None:
+        self.payload = b'{"statusCode": 200, "body": "ok"}'
+        self.function_error: str | None = None
+        self.behave: Callable[[asyncio.Future[InvokeResult]], None] = self.answer
+        self.invocations: list[Invocation] = []
+        self.functions: list[FunctionVersion] = []
+
+    def resolve(self, identifier: str, qualifier: str | None = None) -> FunctionVersion:
+        name, _ = parse_function(identifier)
+        if name == "missing":
+            raise AwsError("ResourceNotFoundException", f"Function not found: {identifier}", 404)
+        return FunctionVersion(name, "$LATEST", FUNCTION_ARN, "r1", "python3.11", "m.h", "/nowhere")
+
+    def invoke(self, function: FunctionVersion, invocation: Invocation) -> asyncio.Future[InvokeResult]:
+        self.functions.append(function)
+        self.invocations.append(invocation)
+        future: asyncio.Future[InvokeResult] = asyncio.get_running_loop().create_future()
+        self.behave(future)
+        return future
+
+    def retire(self, function: FunctionVersion) -> None:
+        raise AssertionError("the gateway never retires a function")
+
+    def answer(self, future: asyncio.Future[InvokeResult]) -> None:
+        future.set_result(InvokeResult(self.payload, self.function_error, "$LATEST", "r"))
+
+
+class Cloud:
+    """`call` is the control plane, `request` and `send` the data plane."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "apigateway.db"
+        self.functions = FakeLambda()
+        self.open()
+
+    def open(self) -> None:
+        """Start from what the database holds, as a restarted server does."""
+        self.store = Store(self.path)
+        self.provider = ApiGatewayProvider(self.store)
+        self.gateway = Gateway(self.store, self.functions, self.functions, ACCOUNT)
+
+    def call(self, operation: str, /, **params: Any) -> dict[str, Any]:
+        context = OperationContext(
+            "apigateway", operation, "us-east-1", ACCOUNT, "test", "id", HttpRequest("POST", "/")
+        )
+        result: dict[str, Any] = getattr(self.provider, operation)(context, params)
+        return result
+
+    def api(self, **params: Any) -> str:
+        return str(self.call("create_rest_api", **{"name": "api", **params})["id"])
+
+    def resource(self, api: str, path: str) -> str:
+        """The id of a path's resource, made with its parents where missing."""
+        items = self.call("get_resources", restApiId=api, limit=500)["items"]
+        known = {item["path"]: item["id"] for item in items}
+        at = ""
+        for part in path.strip("/").split("/") if path != "/" else ():
+            parent, at = known[at or "/"], f"{at}/{part}"
+            if at not in known:
+                known[at] = self.call("create_resource", restApiId=api, parentId=parent, pathPart=part)["id"]
+        return str(known[path])
+
+    def method(self, api: str, path: str, verb: str = "ANY", **integration: Any) -> str:
+        """A method with a Lambda proxy integration (or what `integration` says); returns its resource's id."""
+        resource = self.resource(api, path)
+        names = {"restApiId": api, "resourceId": resource, "httpMethod": verb}
+        self.call("put_method", **names, authorizationType="NONE")
+        proxy = {"type": "AWS_PROXY", "integrationHttpMethod": "POST", "uri": invoke_uri()}
+        self.call("put_integration", **names, **(integration or proxy))
+        return resource
+
+    def deploy(self, api: str, stage: str = "default", **params: Any) -> str:
+        return str(self.call("create_deployment", restApiId=api, stageName=stage, **params)["id"])
+
+    def proxy(self, path: str = "/{proxy+}", stage: str = "default", **params: Any) -> str:
+        """A deployed API with one Lambda proxy."""
+        api = self.api(**params)
+        self.method(api, path)
+        self.deploy(api, stage)
+        return api
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        target = self.gateway.match(request)
+        assert target is not None
+        answered: asyncio.Future[HttpResponse] = asyncio.get_running_loop().create_future()
+        self.gateway.serve(request, target, answered.set_result)
+        return await answered
+
+    def request(self, api: str, path: str = "/x", stage: str = "default", **parts: Any) -> HttpResponse:
+        """One request by the `_aws/execute-api` path form; `parts` are HttpRequest's fields."""
+        path, _, query = path.partition("?")
+        parts.setdefault("headers", [("Host", "127.0.0.1:4566")])
+        method = parts.pop("method", "GET")
+        request = HttpRequest(method, f"/_aws/execute-api/{api}/{stage}{path}", query, **parts)
+        return asyncio.run(self.send(request))
