@@ -30,5 +30,5 @@ setup: ## set up only
 	@scripts/setup test
 
 clean: ## remove everything set up, built or cached here (runs/ and bench/results/ stay)
-	rm -rf $(VENV) bench/.venv .preheat build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) bench/.venv bench/.preheat .preheat build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -11,7 +11,7 @@ class Size:
 
     warm_rounds: int = 20
     warm_each: int = 200
-    throughput_rounds: int = 3
+    throughput_rounds: int = 5
     throughput_s: int = 10
     cold_pairs: int = 21
     control_rounds: int = 20

@@ -112,7 +112,7 @@ class App:
     async def _own(self, request: HttpRequest) -> HttpResponse:
         path = request.path
         if path == "/_preheat/health":
-            return _json({"status": "ok", "version": __version__, "pid": os.getpid()})
+            return _json(self._health())
         if path == "/_preheat/status":
             return _json(self._status())
         if path == "/_preheat/journal":
@@ -120,6 +120,10 @@ class App:
         if path.startswith("/_preheat/code/"):
             return await self.functions.download_code(request)
         return _json({"message": f"no such endpoint: {path}"}, 404)
+
+    def _health(self) -> dict[str, Any]:
+        facts = {"sandbox": self.sandboxes.name, "max_inits": self._settings.max_inits}
+        return {"status": "ok", "version": __version__, "pid": os.getpid(), **facts}
 
     def _status(self) -> dict[str, Any]:
         functions: dict[str, dict[str, int]] = {}

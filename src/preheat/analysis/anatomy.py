@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from preheat.analysis.journal import InitDone, Invocation
 from preheat.analysis.labels import Label, LabelledRequest
 from preheat.analysis.study import Study
+from preheat.kernel.events import InitDone, InvocationDone
 
 SETUP = "connection set-up"
 QUEUE = "waiting"
@@ -52,7 +52,7 @@ def anatomy(item: LabelledRequest, init: InitDone | None) -> list[Part]:
     return parts
 
 
-def _waiting(invocation: Invocation, init: InitDone | None) -> list[tuple[str, float]]:
+def _waiting(invocation: InvocationDone, init: InitDone | None) -> list[tuple[str, float]]:
     """`wait_ms` taken apart: before the environment began to start, its init, and after that."""
     wait_ms = invocation.wait_ms
     if init is None or not invocation.cold:

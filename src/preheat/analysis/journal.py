@@ -1,72 +1,21 @@
-"""The local cloud's journal as values: one typed record per phase, one JSON object per line."""
+"""The local cloud's journal as values: the kernel's records, one JSON object per line."""
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 
 import msgspec
 
-
-class EnvironmentStarted(msgspec.Struct, frozen=True, tag="environment_started"):
-    at_ms: float
-    environment: str
-    function: str = ""
-    version: str = ""
-    sandbox: str = ""
-    init_type: str = ""
-
-
-class InitDone(msgspec.Struct, frozen=True, tag="init_done"):
-    """`spawn_ms`, `runtime_ms` and `handler_ms` are parts of `init_ms`: process, runtime client, handler module."""
-
-    at_ms: float
-    environment: str
-    init_ms: float
-    status: str = "ok"
-    error_type: str | None = None
-    spawn_ms: float | None = None
-    runtime_ms: float | None = None
-    handler_ms: float | None = None
-
-
-class Invocation(msgspec.Struct, frozen=True, tag="invocation"):
-    """One request that an environment served. `wait_ms`: received until handed to the environment."""
-
-    at_ms: float
-    request_id: str
-    environment: str
-    cold: bool
-    wait_ms: float
-    duration_ms: float
-    gateway_request_id: str | None = None
-    function: str = ""
-    version: str = ""
-    init_ms: float | None = None
-    billed_ms: float | None = None
-    memory_mb: float | None = None
-    max_memory_mb: float | None = None
-    status: str = "ok"
-    error_type: str | None = None
-    log_group: str | None = None
-    log_stream: str | None = None
-
-
-class Throttle(msgspec.Struct, frozen=True, tag="throttle"):
-    at_ms: float
-    request_id: str
-    gateway_request_id: str | None = None
-    function: str = ""
-    reason: str = ""
-
-
-class EnvironmentStopped(msgspec.Struct, frozen=True, tag="environment_stopped"):
-    at_ms: float
-    environment: str
-    reason: str = ""
-    served: int = 0
-
-
-Record = EnvironmentStarted | InitDone | Invocation | Throttle | EnvironmentStopped
+from preheat.kernel.events import (
+    RECORD_TYPES,
+    EnvironmentStarted,
+    EnvironmentStopped,
+    InitDone,
+    InvocationDone,
+    Record,
+    Throttled,
+)
 
 
 @dataclass(slots=True)
@@ -75,26 +24,36 @@ class Journal:
 
     started: list[EnvironmentStarted] = field(default_factory=list)
     inits: list[InitDone] = field(default_factory=list)
-    invocations: list[Invocation] = field(default_factory=list)
-    throttles: list[Throttle] = field(default_factory=list)
+    invocations: list[InvocationDone] = field(default_factory=list)
+    throttles: list[Throttled] = field(default_factory=list)
     stopped: list[EnvironmentStopped] = field(default_factory=list)
     bad_lines: int = 0
 
 
-_decoder = msgspec.json.Decoder(Record)
-_KNOWN = {"environment_started", "init_done", "invocation", "throttle", "environment_stopped"}
+class _Kind(msgspec.Struct, gc=False):
+    type: str
+
+
+_kind = msgspec.json.Decoder(_Kind)
+_decoders: dict[str, msgspec.json.Decoder[Record]] = {
+    name: msgspec.json.Decoder(kind) for kind, name in RECORD_TYPES.items()
+}
 
 
 def parse_journal(data: bytes) -> Journal:
     """Read every line that can be read; kinds we do not know are passed over: newer servers may write them."""
     journal = Journal()
-    for line in data.split(b"\n"):
+    for line in io.BytesIO(data):
         if not line.strip():
             continue
         try:
-            _file(journal, _decoder.decode(line))
+            decoder = _decoders.get(_kind.decode(line).type)
+            if decoder is None:
+                msgspec.json.decode(line)  # of a kind we do not know, or broken
+            else:
+                _file(journal, decoder.decode(line))
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            journal.bad_lines += not _is_unknown_kind(line)
+            journal.bad_lines += 1
     return journal
 
 
@@ -104,17 +63,9 @@ def _file(journal: Journal, record: Record) -> None:
             journal.started.append(record)
         case InitDone():
             journal.inits.append(record)
-        case Invocation():
+        case InvocationDone():
             journal.invocations.append(record)
-        case Throttle():
+        case Throttled():
             journal.throttles.append(record)
         case EnvironmentStopped():
             journal.stopped.append(record)
-
-
-def _is_unknown_kind(line: bytes) -> bool:
-    try:
-        value = msgspec.json.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return False
-    return isinstance(value, dict) and isinstance(value.get("type"), str) and value["type"] not in _KNOWN

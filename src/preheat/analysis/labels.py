@@ -6,8 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from preheat.analysis.journal import Invocation, Journal, Throttle
+import msgspec
+
+from preheat.analysis.journal import Journal
 from preheat.analysis.requests_csv import ClientRequest
+from preheat.kernel.events import InvocationDone, Throttled
 
 WAITED_MS = 1.0
 """A warm request that stood longer than this before an environment took it is "warm_waited". Handing a
@@ -35,12 +38,16 @@ class Label(StrEnum):
     """There is no journal to ask."""
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledRequest:
+class LabelledRequest(msgspec.Struct, frozen=True, gc=False):
     request: ClientRequest
     label: Label
-    invocation: Invocation | None = None
+    invocation: InvocationDone | None = None
     """The journal's record of it, where one was found."""
+
+    @property
+    def waited(self) -> bool:
+        """Whether it stood before the function, be it for its own cold start or for a busy environment."""
+        return self.invocation is not None and self.invocation.wait_ms > WAITED_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +70,8 @@ def label_requests(requests: Sequence[ClientRequest], journal: Journal | None) -
     where the function was invoked directly. Exact wherever both sides have the id."""
     if journal is None:
         return [LabelledRequest(request, Label.UNKNOWN) for request in requests]
-    records: dict[str, Invocation | Throttle] = {}
-    known: list[Invocation | Throttle] = [*journal.throttles, *journal.invocations]
+    records: dict[str, InvocationDone | Throttled] = {}
+    known: list[InvocationDone | Throttled] = [*journal.throttles, *journal.invocations]
     for record in known:
         records[record.request_id] = record
         if record.gateway_request_id:
@@ -72,14 +79,14 @@ def label_requests(requests: Sequence[ClientRequest], journal: Journal | None) -
     labelled = []
     for request in requests:
         record_of_it = records.get(request.request_id) if request.request_id else None
-        invocation = record_of_it if isinstance(record_of_it, Invocation) else None
+        invocation = record_of_it if isinstance(record_of_it, InvocationDone) else None
         labelled.append(LabelledRequest(request, label_of(request, record_of_it), invocation))
     return labelled
 
 
-def label_of(request: ClientRequest, record: Invocation | Throttle | None) -> Label:
+def label_of(request: ClientRequest, record: InvocationDone | Throttled | None) -> Label:
     """The label of one request of a run that has a journal."""
-    if isinstance(record, Invocation):
+    if isinstance(record, InvocationDone):
         if record.cold:
             return Label.COLD
         if record.status != "ok":

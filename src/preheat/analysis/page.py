@@ -59,6 +59,9 @@ def _when(info: Mapping[str, Any]) -> str:
     return datetime.fromtimestamp(started, UTC).strftime("%d %B %Y, %H:%M:%S UTC")
 
 
+_TIMED = (("cold_waited_ms", "Cold start, median"), ("waited_ms", "Warm, waited, median"), ("warm_ms", "Warm, median"))
+
+
 def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Key figures as (name, figure, remark)."""
     is_known = summary["label_method"] != "none" and summary["requests"]
@@ -70,7 +73,7 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if not is_known:
         return tiles
     tiles.append(("Cold starts", f"{summary['cold']:,}", _share(summary["cold"], summary)))
-    for key, name in (("cold_ms", "Cold, median"), ("waited_ms", "Waited, median"), ("warm_ms", "Warm, median")):
+    for key, name in _TIMED:
         times = summary[key]
         if times["n"]:
             remark = (
@@ -89,7 +92,8 @@ def _share(number: int, summary: Mapping[str, Any]) -> str:
 
 
 def _columns(anatomies: words.Anatomies) -> list[str]:
-    return list(words.mean_parts(anatomies))
+    found = {part.name for _, parts in anatomies for part in parts}
+    return [name for name in anatomy.ORDER if name in found]
 
 
 def _cold_rows(study: Study, anatomies: words.Anatomies) -> list[dict[str, Any]]:

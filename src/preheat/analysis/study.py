@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from preheat.analysis.journal import InitDone
 from preheat.analysis.labels import Accounting, Label, LabelledRequest, account, label_requests
 from preheat.analysis.run_folder import RunFolder, read_run
+from preheat.kernel.events import InitDone
 
 WARM_LABELS = (Label.WARM, Label.WARM_WAITED)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from preheat.analysis.labels import WAITED_MS, Accounting, Label, LabelledRequest
+from preheat.analysis.labels import WAITED_MS, Accounting, Label
 from preheat.analysis.quantiles import QUANTILE_METHOD, spread
 from preheat.analysis.study import WARM_LABELS, Study
 from preheat.analysis.words import FEW, count
@@ -23,7 +23,8 @@ def summarise(study: Study, files: Mapping[str, str]) -> dict[str, Any]:
     `cold + warm + throttled + failed_before_function + failed_in_function + unmatched + unknown == requests`;
     `warm` includes `warm_waited`. `warm_ms` is over the warm requests that did not wait, `waited_ms` over those
     that did; `cold_ms`, `warm_ms` and `waited_ms` are the client's response times. `cold_ready` are the cold
-    requests that found their environment started already, for an earlier request that another one then took.
+    requests that found their environment started already, for an earlier request that another one then took;
+    `cold_waited_ms` is over the cold requests that waited for the start.
     """
     counts = Counter(item.label for item in study.labelled)
     failed = Counter(str(item.request.status) for item in study.labelled if not item.request.ok)
@@ -36,7 +37,7 @@ def summarise(study: Study, files: Mapping[str, str]) -> dict[str, Any]:
         "ok": requests - failed.total(),
         "failed": dict(sorted(failed.items())),
         "cold": counts[Label.COLD],
-        "cold_ready": sum(_was_ready(item) for item in study.served(Label.COLD)),
+        "cold_ready": sum(not item.waited for item in study.served(Label.COLD)),
         "warm": sum(counts[label] for label in WARM_LABELS),
         "warm_waited": counts[Label.WARM_WAITED],
         "throttled": counts[Label.THROTTLED],
@@ -59,10 +60,6 @@ def summarise(study: Study, files: Mapping[str, str]) -> dict[str, Any]:
         "warnings": find_warnings(study),
         "files": dict(files),
     }
-
-
-def _was_ready(item: LabelledRequest) -> bool:
-    return item.invocation is not None and item.invocation.wait_ms <= WAITED_MS
 
 
 def _unmatched_rows(study: Study) -> list[dict[str, Any]]:
@@ -89,6 +86,7 @@ def _client_times(study: Study) -> dict[str, Any]:
     setups = [item.request.setup_ms for item in study.labelled]
     return {
         "cold_ms": spread(study.times_ms(Label.COLD)),
+        "cold_waited_ms": spread(i.request.response_ms for i in study.served(Label.COLD) if i.waited),
         "warm_ms": spread(study.times_ms(Label.WARM)),
         "waited_ms": spread(study.times_ms(Label.WARM_WAITED)),
         "all_ms": spread(item.request.response_ms for item in study.labelled if item.request.status),
@@ -155,7 +153,7 @@ def _label_warnings(study: Study) -> list[tuple[str, str]]:
     if failed:
         found.append(("failed-requests", f"{failed:,} of {len(study.labelled):,} requests failed."))
     if counts[Label.UNMATCHED]:
-        found.append(("unmatched", f"{counts[Label.UNMATCHED]:,} requests have no record in the journal."))
+        found.append(("unmatched", f"{count(counts[Label.UNMATCHED], 'request')} without a record in the journal."))
     accounting = study.accounting
     if accounting is None or not study.labelled:
         return found
@@ -165,7 +163,9 @@ def _label_warnings(study: Study) -> list[tuple[str, str]]:
         )
         found.append(("accounting", f"{accounting.started} environments started, but {left}: the journal has gaps."))
     reached = sum(item.invocation is not None for item in study.labelled)
-    if not reached:
+    if counts[Label.UNMATCHED] and not counts[Label.COLD]:
+        found.append(("cold-unknown", "No request is known to have been cold, but not every request is known."))
+    elif not reached:
         found.append(("none-reached-function", "No request reached the function, so none can have been cold."))
     elif not counts[Label.COLD]:
         found.append(("no-cold", "No request was cold: every environment had served before the run."))

@@ -50,7 +50,8 @@ def headline(summary: Summary) -> str:
     if not cold["n"] and not warm["n"] and not waited["n"]:
         if summary["cold"]:
             return f"{count(summary['cold'], 'cold start')}, every one failed in the function"
-        return f"None of {count(summary['requests'], 'request')} was served by the function"
+        what = "could be tied to the journal" if summary["unmatched"] else "was served by the function"
+        return f"None of {count(summary['requests'], 'request')} {what}"
     parts = [_cold_headline(summary["cold"], cold)]
     if warm["n"]:
         parts.append(f"warm requests {duration(warm['p50'])} (median)")
@@ -108,20 +109,32 @@ def _line_cold(summary: Summary) -> str:
     if not summary["requests"] or summary["label_method"] == "none":
         return ""
     if not summary["cold"]:
-        return "No request was cold."
+        return "No request is known to have been cold." if summary["unmatched"] else "No request was cold."
     share = f"{count(summary['cold'], 'request')} ({percent(summary['cold'], summary['requests'])}) met a cold start"
     cold = summary["cold_ms"]
     if not cold["n"]:
         return f"{share}; all of them failed."
     if cold["n"] == 1:
         return f"{share}: {duration(cold['max'])}."
-    text = f"{share}: median {duration(cold['p50'])}, from {duration(cold['min'])} to {duration(cold['max'])}."
-    ready = summary["cold_ready"]
-    return f"{text} {count(ready, 'of them found its', 'of them found their')} environment ready." if ready else text
+    if summary["cold_ready"]:
+        return _line_cold_ready(summary)
+    return f"{share}: median {duration(cold['p50'])}, from {duration(cold['min'])} to {duration(cold['max'])}."
+
+
+def _line_cold_ready(summary: Summary) -> str:
+    """Cold is an environment's first request; not every one of them stood through the start."""
+    waited, ready = summary["cold_waited_ms"], summary["cold_ready"]
+    share = percent(summary["cold"], summary["requests"])
+    text = f"{count(summary['cold'], 'request was', 'requests were')} cold ({share})"
+    found = f"{ready} found {'its' if ready == 1 else 'their'} environment already started"
+    if not waited["n"]:
+        return f"{text}, but {found}: worst {duration(summary['cold_ms']['max'])}."
+    took = duration(waited["max"]) if waited["n"] == 1 else f"{duration(waited['min'])} to {duration(waited['max'])}"
+    return f"{text}: {waited['n']} waited for the start ({took}), {found}."
 
 
 def _line_warm(summary: Summary) -> str:
-    warm, cold = summary["warm_ms"], summary["cold_ms"]
+    warm, cold = summary["warm_ms"], summary["cold_waited_ms"]
     if not warm["n"]:
         return ""
     text = (
@@ -129,7 +142,7 @@ def _line_warm(summary: Summary) -> str:
         f"worst {duration(warm['max'])}."
     )
     if cold["n"] and warm["p50"] and cold["p50"] > 2 * warm["p50"]:
-        text += f" A cold start took {cold['p50'] / warm['p50']:,.0f} times as long."
+        text += f" Waiting for a cold start took {cold['p50'] / warm['p50']:,.0f} times as long."
     return text
 
 
@@ -145,11 +158,12 @@ def _line_waited(summary: Summary) -> str:
 
 
 def mean_parts(anatomies: Anatomies) -> dict[str, float]:
-    """Mean milliseconds of each part over all cold starts, in the order they happen."""
+    """Mean milliseconds of each part, in the order they happen, over the cold requests that waited for the start."""
     total: dict[str, float] = {}
-    for _, parts in anatomies:
+    waited = [parts for item, parts in anatomies if item.waited]
+    for parts in waited:
         for name, length_ms in anatomy.by_name(parts).items():
-            total[name] = total.get(name, 0.0) + length_ms / len(anatomies)
+            total[name] = total.get(name, 0.0) + length_ms / len(waited)
     return {name: total[name] for name in anatomy.ORDER if name in total}
 
 
@@ -160,7 +174,7 @@ def _line_inside(anatomies: Anatomies) -> str:
     whole = sum(parts.values())
     largest = sorted(parts.items(), key=lambda part: -part[1])[:4]
     told = ", ".join(f"{name} {duration(ms)} ({percent(ms, whole)})" for name, ms in largest if ms >= 0.005 * whole)
-    return f"Inside a cold start, on average: {told}."
+    return f"Inside a cold start (mean): {told}."
 
 
 def _line_tail(summary: Summary) -> str:
@@ -250,13 +264,14 @@ def _about_cold(summary: Summary, anatomies: Anatomies) -> str:
     name, longest_ms = max(parts.items(), key=lambda part: part[1])
     whole = sum(parts.values())
     text = (
-        f"A cold request had to wait until its environment was ready; the largest part of that was {name}, "
-        f"{duration(longest_ms)} of {duration(whole)} on average ({percent(longest_ms, whole)})."
+        f"{summary['cold_waited_ms']['n']:,} of {count(summary['cold'], 'cold request')} had to wait until the "
+        f"environment was ready; the largest part of the time was {name}, {duration(longest_ms)} of {duration(whole)} "
+        f"on average ({percent(longest_ms, whole)})."
     )
     if summary["cold_ready"]:
         text += (
-            f" {count(summary['cold_ready'], 'cold request', 'cold requests')} found the environment ready: it had "
-            "been started for an earlier request that another environment then took."
+            f" {summary['cold_ready']:,} found it ready: it had been started for an earlier request that another "
+            "environment then took."
         )
     first, later = summary["server"]["cold_duration_ms"], summary["server"]["warm_duration_ms"]
     if later["n"] and first["p50"] > 2 * later["p50"]:
@@ -271,7 +286,8 @@ def _about_cold(summary: Summary, anatomies: Anatomies) -> str:
 
 def _about_phase(study: Study, summary: Summary) -> str:
     if not summary["cold"] + summary["warm"] + summary["failed_in_function"]:
-        return "No request reached the function, so nothing here says what a cold start costs."
+        what = "is known to have reached" if summary["unmatched"] else "reached"
+        return f"No request {what} the function, so nothing here says what a cold start costs."
     if summary["last_cold_s"] is None:
         return "No environment started for a request of this run: all that served had served before."
     last_s = summary["last_cold_s"]

@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,7 @@ def command(
     context: click.Context,
     /,
     function: str | None,
+    out: Path | None,
     data_dir: Path,
     fresh: bool,
     fail_on_errors: bool,
@@ -69,6 +71,7 @@ def command(
     The run's folder holds requests.csv, the local cloud's journal, run.json and Locust's own logs.
     """
     from preheat.deploy.deployment import find
+    from preheat.load.plan import new_run_folder
     from preheat.load.run import run
 
     def say(line: str) -> None:
@@ -83,6 +86,7 @@ def command(
             click.confirm(f"Load {plan.function} on AWS in {record.region}?", abort=True, err=True)
         if fresh and record is not None:
             _start_fresh(record, say)
+        plan = replace(plan, out=out or new_run_folder(Path("runs"), plan.function))  # only now: all is well so far
         say(f"{plan.users} users for {plan.run_time_s:g} s at {plan.host} -> {plan.out}")
         result = run(plan, None if quiet else sys.stderr)
     finally:
@@ -102,7 +106,7 @@ def _interrupt(*_: object) -> None:
 def _plan(function: str | None, record: Deployment | None, *, extra: tuple[str, ...], **options: Any) -> LoadPlan:
     """Join the command line with the deployment's record. Raises PreheatError for what neither says."""
     from preheat.kernel.errors import PreheatError
-    from preheat.load.plan import LoadPlan, check_extra, new_run_folder, parse_run_time
+    from preheat.load.plan import LoadPlan, check_extra, parse_run_time
 
     check_extra(extra)
     host: str | None = options.pop("host") or (record.host if record else None)
@@ -115,13 +119,12 @@ def _plan(function: str | None, record: Deployment | None, *, extra: tuple[str, 
     if not locustfile.is_file():
         raise PreheatError(f"{locustfile}: no such locustfile (give --locustfile)", 252)
     run_time_s = parse_run_time(options.pop("run_time"))
-    out: Path = options.pop("out") or new_run_folder(Path("runs"), name)
     facts = {key: getattr(record, key) for key in ("version", "memory_mb", "timeout_s", "runtime")} if record else {}
     return LoadPlan(
         function=name,
         host=host.rstrip("/"),
         locustfile=locustfile,
-        out=out,
+        out=Path("runs"),
         target=record.target if record else "local",
         endpoint_url=record.endpoint_url if record else _origin(host),
         run_time_s=run_time_s,

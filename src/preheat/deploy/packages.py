@@ -112,7 +112,7 @@ def _run_pip(command: list[str], cwd: Path, say: Say) -> None:
         for line in pip.stdout:
             tail = [*tail[-50:], line.strip()]
             if _PROGRESS.match(line):
-                say(f"  {line.strip()}")
+                say(f"  {line.partition(' (from ')[0].strip()}")
     if pip.returncode != 0:
         errors = [line for line in tail if line.upper().startswith("ERROR")]
         reason = (errors or tail or ["no output"])[-1]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import synthetic
 
 from preheat.analysis.anatomy import cold_anatomies
+from preheat.analysis.figures import Drawing, draw_all
 from preheat.analysis.study import Study, load_study
 from preheat.analysis.summary import summarise
 from preheat.analysis.words import Anatomies
@@ -33,6 +35,11 @@ class Case:
     study: Study
     summary: dict[str, Any]
     anatomies: Anatomies
+
+    @cached_property
+    def drawings(self) -> list[Drawing]:
+        """Its figures, drawn once, in `figures/` of its folder."""
+        return draw_all(self.study, self.summary, self.folder / "figures")
 
 
 def make_case(name: str, folder: Path) -> Case:

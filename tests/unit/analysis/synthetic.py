@@ -149,7 +149,8 @@ def _serve(
         spawn, runtime = 0.02 * env.init_ms, 0.11 * env.init_ms
         parts = {"spawn_ms": spawn, "runtime_ms": runtime, "handler_ms": env.init_ms - spawn - runtime}
         common = {"environment": env.name, "function": "iris", "version": "$LATEST"}
-        started = {"type": "environment_started", "at_ms": (EPOCH_S + at_s) * 1000, "sandbox": "process"}
+        started = {"type": "environment_started", "at_ms": (EPOCH_S + at_s) * 1000}
+        started |= {"revision_id": "r1", "sandbox": "process", "init_type": "on-demand"}
         done = {"type": "init_done", "at_ms": (EPOCH_S + env.ready_s) * 1000, "init_ms": env.init_ms, "status": "ok"}
         run.journal += [started | common, done | common | parts]
     if always_cold:
@@ -174,6 +175,9 @@ def _serve(
             "function": "iris",
             "version": "$LATEST",
             "cold": cold,
+            "received_ns": int(at_s * 1e9),
+            "started_ns": int(begin_s * 1e9),
+            "finished_ns": int(begin_s * 1e9 + duration_ms * 1e6),
             "wait_ms": wait_ms,
             "init_ms": env.init_ms if cold else None,
             "duration_ms": duration_ms,

@@ -9,22 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.analysis import anatomy
-from preheat.analysis.journal import InitDone, Invocation
 from preheat.analysis.labels import Label, LabelledRequest
 from preheat.analysis.requests_csv import ClientRequest
+from preheat.kernel.events import InitDone, InvocationDone
 
 
 def cold(*, response_ms: float, wait_ms: float, duration_ms: float, setup_ms: float | None = None) -> LabelledRequest:
-    invocation = Invocation(
-        at_ms=1000.0, request_id="r", environment="e", cold=True, wait_ms=wait_ms, duration_ms=duration_ms
-    )
+    ids = {"request_id": "r", "gateway_request_id": None, "function": "iris", "version": "1", "environment": "e"}
+    clock = {"received_ns": 0, "started_ns": 0, "finished_ns": 0, "wait_ms": wait_ms, "duration_ms": duration_ms}
+    costs = {"init_ms": None, "billed_ms": 1, "memory_mb": 512, "max_memory_mb": 126}
+    end = {"status": "ok", "error_type": None, "log_group": "g", "log_stream": "s"}
+    invocation = InvocationDone(at_ms=1000.0, cold=True, **ids, **clock, **costs, **end)  # type: ignore[arg-type]
     return LabelledRequest(ClientRequest(0, 1.0, response_ms, 200, connect_ms=setup_ms), Label.COLD, invocation)
 
 
 def init(done_ms: float, spawn_ms: float = 30, runtime_ms: float = 170, handler_ms: float = 800) -> InitDone:
     total = spawn_ms + runtime_ms + handler_ms
     parts = {"spawn_ms": spawn_ms, "runtime_ms": runtime_ms, "handler_ms": handler_ms}
-    return InitDone(at_ms=done_ms, environment="e", init_ms=total, **parts)
+    return InitDone(done_ms, "e", "iris", "$LATEST", total, "ok", None, **parts)
 
 
 def test_a_start_on_demand_is_taken_apart() -> None:
@@ -61,7 +63,7 @@ def test_a_wait_for_a_place_to_start_comes_first() -> None:
 
 def test_init_without_parts_is_one_part() -> None:
     item = cold(response_ms=1000, wait_ms=1000, duration_ms=0)
-    done = InitDone(at_ms=2000, environment="e", init_ms=1000)
+    done = InitDone(2000, "e", "iris", "$LATEST", 1000, "ok")
     assert anatomy.by_name(anatomy.anatomy(item, done)) == {anatomy.INIT: 1000}
 
 

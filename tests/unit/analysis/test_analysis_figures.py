@@ -19,21 +19,21 @@ from preheat.analysis.figures.line import bucket_s, over_time
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def test_every_figure_of_every_run_is_written(case: Case, tmp_path: Path) -> None:
-    drawings = draw_all(case.study, case.summary, tmp_path / "figures")
+def test_every_figure_of_every_run_is_written(case: Case) -> None:
+    drawings = case.drawings
     names = [drawing.name for drawing in drawings]
     assert names[:3] == ["line", "cold_histogram", "warm_histogram"]
     assert ("waterfall" in names) == (case.summary["cold_ms"]["n"] > 0)
     for drawing in drawings:
-        stem = tmp_path / "figures" / drawing.name
+        stem = case.folder / "figures" / drawing.name
         assert stem.with_suffix(".png").read_bytes().startswith(PNG)
         ElementTree.fromstring(stem.with_suffix(".svg").read_text(encoding="utf-8"))
         assert drawing.alternative.endswith(".")
 
 
-def test_svg_keeps_text_as_text_and_units_on_the_axes(cases: dict[str, Case], tmp_path: Path) -> None:
-    case = cases["typical"]
-    draw_all(case.study, case.summary, tmp_path)
+def test_svg_keeps_text_as_text_and_units_on_the_axes(cases: dict[str, Case]) -> None:
+    figures = cases["typical"].folder / "figures"
+    assert cases["typical"].drawings
     for name, words in {
         "line": [
             "3 cold starts, up to 2.04 s",
@@ -45,7 +45,7 @@ def test_svg_keeps_text_as_text_and_units_on_the_axes(cases: dict[str, Case], tm
         "warm_histogram": ["response time at the client (ms)", "5th percentile", "50th percentile", "mean 4.7 ms"],
         "waterfall": ["time since the request was sent (ms)", "handler module import", "worst cold start: 2.04 s"],
     }.items():
-        svg = (tmp_path / f"{name}.svg").read_text(encoding="utf-8")
+        svg = (figures / f"{name}.svg").read_text(encoding="utf-8")
         text = " ".join(ElementTree.fromstring(svg).itertext())
         assert all(word in text for word in words), name
 
@@ -67,8 +67,8 @@ def test_histograms_hold_every_request(cases: dict[str, Case]) -> None:
 
 def drawn_ticks(axis: Axis) -> list[Text]:
     low, high = sorted(axis.get_view_interval())
-    labels = zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=True)
-    return [label for at, label in labels if low <= at <= high and label.get_visible()]
+    ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    return [tick.label1 for tick in ticks if tick.label1.get_visible()]
 
 
 @pytest.mark.parametrize("narrow", [False, True])
@@ -84,7 +84,7 @@ def test_no_text_overlaps_another(case: Case, name: str, narrow: bool) -> None:
     texts += [label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for label in drawn_ticks(axis)]
     boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_text()]
     width = figure.canvas.get_width_height()[0]
-    assert len(boxes) > 2
+    assert len(boxes) >= 2
     for text, box in boxes:
         assert box.x0 >= -1, text
         assert box.x1 <= width + 1, f"{text!r} runs out of the figure"
@@ -93,16 +93,14 @@ def test_no_text_overlaps_another(case: Case, name: str, narrow: bool) -> None:
 
 
 def test_the_same_run_gives_the_same_bytes(cases: dict[str, Case], tmp_path: Path) -> None:
-    case = cases["typical"]
-    for folder in ("a", "b"):
-        draw_all(case.study, case.summary, tmp_path / folder)
-    for path in (tmp_path / "a").iterdir():
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    case = cases["one"]
+    assert draw_all(case.study, case.summary, tmp_path) == case.drawings
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (case.folder / "figures" / path.name).read_bytes()
 
 
-def test_inline_svg_can_stand_beside_another(cases: dict[str, Case], tmp_path: Path) -> None:
-    case = cases["typical"]
-    drawings = draw_all(case.study, case.summary, tmp_path)
+def test_inline_svg_can_stand_beside_another(cases: dict[str, Case]) -> None:
+    drawings = cases["typical"].drawings
     ids = [name for d in drawings for svg in (d.wide, d.narrow) for name in re.findall(r'\bid="([^"]*)"', svg)]
     references = {
         name for d in drawings for svg in (d.wide, d.narrow) for name in re.findall(r'(?:href="#|url\(#)([^")]*)', svg)
@@ -112,9 +110,8 @@ def test_inline_svg_can_stand_beside_another(cases: dict[str, Case], tmp_path: P
     assert references <= set(ids)
 
 
-def test_inline_svg_takes_its_ink_from_the_page(cases: dict[str, Case], tmp_path: Path) -> None:
-    case = cases["typical"]
-    for drawing in draw_all(case.study, case.summary, tmp_path):
+def test_inline_svg_takes_its_ink_from_the_page(cases: dict[str, Case]) -> None:
+    for drawing in cases["typical"].drawings:
         assert "var(--ink)" in drawing.wide
         assert style.INK not in drawing.wide
         assert drawing.wide.startswith("<svg viewBox=")

@@ -10,6 +10,15 @@ from hypothesis import strategies as st
 
 from preheat.analysis.journal import Journal, parse_journal
 
+THROTTLE = {
+    **{"type": "throttle", "at_ms": 1, "request_id": "t", "gateway_request_id": None},
+    **{"function": "iris", "reason": "limit"},
+}
+STOPPED = {
+    **{"type": "environment_stopped", "at_ms": 2, "environment": "e", "function": "iris"},
+    **{"reason": "idle", "served": 3},
+}
+
 
 def lines(*records: object) -> bytes:
     return b"".join(json.dumps(record).encode() + b"\n" for record in records)
@@ -17,8 +26,8 @@ def lines(*records: object) -> bytes:
 
 def test_every_kind_is_filed_in_the_order_written() -> None:
     run = synthetic.make_run(users=10, run_time_s=5)
-    run.journal.append({"type": "throttle", "at_ms": 1, "request_id": "t", "function": "iris", "reason": "limit"})
-    run.journal.append({"type": "environment_stopped", "at_ms": 2, "environment": "e", "reason": "idle", "served": 3})
+    run.journal.append(THROTTLE)
+    run.journal.append(STOPPED)
     journal = parse_journal(lines(*run.journal))
     kinds = [record["type"] for record in run.journal]
     assert len(journal.started) == kinds.count("environment_started") > 0
@@ -30,14 +39,12 @@ def test_every_kind_is_filed_in_the_order_written() -> None:
 
 
 def test_kinds_and_fields_of_newer_servers_are_passed_over() -> None:
-    journal = parse_journal(
-        lines({"type": "restored", "at_ms": 1}, {"type": "throttle", "at_ms": 1, "request_id": "x", "new": 1})
-    )
+    journal = parse_journal(lines({"type": "restored", "at_ms": 1}, THROTTLE | {"new": 1}))
     assert (len(journal.throttles), journal.bad_lines) == (1, 0)
 
 
 def test_broken_lines_are_counted() -> None:
-    good = lines({"type": "throttle", "at_ms": 1, "request_id": "x"})
+    good = lines(THROTTLE)
     data = good + b'\xff\xfe\n{"type": "throttle"}\n[]\n\n   \n{"type":"invocation","at_ms":1,"requ'
     journal = parse_journal(data)
     assert (len(journal.throttles), journal.bad_lines) == (1, 4)

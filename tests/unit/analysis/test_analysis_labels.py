@@ -9,9 +9,10 @@ import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.analysis.journal import EnvironmentStarted, Invocation, Journal, Throttle, parse_journal
+from preheat.analysis.journal import Journal, parse_journal
 from preheat.analysis.labels import WAITED_MS, Accounting, Label, account, label_of, label_requests
 from preheat.analysis.requests_csv import ClientRequest
+from preheat.kernel.events import EnvironmentStarted, InvocationDone, Throttled
 
 
 def request(status: int = 200, request_id: str = "g-1", error: str = "") -> ClientRequest:
@@ -20,20 +21,32 @@ def request(status: int = 200, request_id: str = "g-1", error: str = "") -> Clie
 
 def invocation(
     *, cold: bool = False, wait_ms: float = 0.1, status: str = "ok", environment: str = "e1", number: int = 1
-) -> Invocation:
-    return Invocation(
+) -> InvocationDone:
+    return InvocationDone(
         at_ms=1.0,
         request_id=f"l-{number}",
         gateway_request_id=f"g-{number}",
         environment=environment,
+        function="iris",
+        version="$LATEST",
         cold=cold,
+        received_ns=0,
+        started_ns=0,
+        finished_ns=0,
+        init_ms=None,
+        billed_ms=3,
+        memory_mb=512,
+        max_memory_mb=126,
+        error_type=None,
+        log_group="/aws/lambda/iris",
+        log_stream="s",
         wait_ms=wait_ms,
         duration_ms=3.0,
         status=status,
     )
 
 
-THROTTLE = Throttle(at_ms=1.0, request_id="l-1", gateway_request_id="g-1")
+THROTTLE = Throttled(1.0, request_id="l-1", gateway_request_id="g-1", function="iris", reason="limit")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +74,9 @@ THROTTLE = Throttle(at_ms=1.0, request_id="l-1", gateway_request_id="g-1")
         (request(200, ""), None, Label.UNMATCHED),
     ],
 )
-def test_the_label_follows_the_record(sent: ClientRequest, record: Invocation | Throttle | None, label: Label) -> None:
+def test_the_label_follows_the_record(
+    sent: ClientRequest, record: InvocationDone | Throttled | None, label: Label
+) -> None:
     assert label_of(sent, record) is label
 
 
@@ -91,7 +106,7 @@ def test_synthetic_runs_are_labelled_without_a_mistake(seed: int, shape: dict[st
 
 
 def started(*environments: str) -> list[EnvironmentStarted]:
-    return [EnvironmentStarted(at_ms=1.0, environment=environment) for environment in environments]
+    return [EnvironmentStarted(1.0, name, "iris", "$LATEST", "r1", "process", "on-demand") for name in environments]
 
 
 def test_environments_that_never_served_and_those_of_others_are_counted() -> None:

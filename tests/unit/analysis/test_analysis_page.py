@@ -49,23 +49,30 @@ class Page(HTMLParser):
         return " ".join("".join(self.words).replace("\N{NO-BREAK SPACE}", " ").split())
 
 
+def page_of_case(case: Case) -> tuple[str, Page]:
+    html = render_page(
+        case.study, case.summary | {"files": {"requests": "requests.csv"}}, case.anatomies, case.drawings
+    )
+    return html, Page(html)
+
+
 def page_of(folder: Path, figures: Path) -> tuple[str, Page]:
     study = load_study(folder)
-    summary: dict[str, Any] = summarise(study, {"requests": "requests.csv"})
+    summary: dict[str, Any] = summarise(study, {})
     html = render_page(study, summary, cold_anatomies(study), draw_all(study, summary, figures))
     return html, Page(html)
 
 
-def test_every_run_gives_a_page(case: Case, tmp_path: Path) -> None:
-    _, page = page_of(case.folder, tmp_path)
+def test_every_run_gives_a_page(case: Case) -> None:
+    _, page = page_of_case(case)
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert page.text.count("How the run was made") == 1
     assert "None" not in page.text.replace("None of", "")
 
 
-def test_nothing_is_fetched_from_anywhere(cases: dict[str, Case], tmp_path: Path) -> None:
-    html, page = page_of(cases["typical"].folder, tmp_path)
+def test_nothing_is_fetched_from_anywhere(cases: dict[str, Case]) -> None:
+    html, page = page_of_case(cases["typical"])
     assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe"}
     fetched = [a.get(name) for _, a in page.tags for name in ("src", "href", "xlink:href") if a.get(name)]
     assert all(str(target).startswith("#") for target in fetched)
@@ -73,23 +80,23 @@ def test_nothing_is_fetched_from_anywhere(cases: dict[str, Case], tmp_path: Path
     assert "url(http" not in html
 
 
-def test_figures_have_alternative_text(cases: dict[str, Case], tmp_path: Path) -> None:
-    _, page = page_of(cases["typical"].folder, tmp_path)
+def test_figures_have_alternative_text(cases: dict[str, Case]) -> None:
+    _, page = page_of_case(cases["typical"])
     images = [attributes for _, attributes in page.tags if attributes.get("role") == "img"]
     assert len(images) == 4
     assert all(len(str(image["aria-label"])) > 60 for image in images)
 
 
-def test_cold_starts_stand_in_the_table_one_by_one(cases: dict[str, Case], tmp_path: Path) -> None:
+def test_cold_starts_stand_in_the_table_one_by_one(cases: dict[str, Case]) -> None:
     case = cases["typical"]
-    _, page = page_of(case.folder, tmp_path)
+    _, page = page_of_case(case)
     environments = [a["title"] for tag, a in page.tags if tag == "code" and a.get("title")]
     served = [item.invocation.environment for item, _ in case.anatomies if item.invocation]
     assert environments == served
 
 
-def test_the_sample_invocation_is_shown(cases: dict[str, Case], tmp_path: Path) -> None:
-    _, page = page_of(cases["typical"].folder, tmp_path)
+def test_the_sample_invocation_is_shown(cases: dict[str, Case]) -> None:
+    _, page = page_of_case(cases["typical"])
     assert '200 {"predictions": [0], "species": ["<setosa>"]}' in page.text
     assert "END RequestId: 3f7c REPORT RequestId: 3f7c" in page.text
 

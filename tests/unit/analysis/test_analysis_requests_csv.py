@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from preheat.analysis.requests_csv import COLUMNS, ClientRequest, parse_requests
 
@@ -43,8 +42,8 @@ def test_a_row_has_every_field() -> None:
 def test_set_up_is_tcp_and_tls_and_absent_when_not_measured() -> None:
     request = parse(FULL)[0]
     assert request.setup_ms == pytest.approx(1.5)
-    assert dataclasses.replace(request, connect_ms=None).setup_ms == 1.2
-    assert dataclasses.replace(request, connect_ms=None, tls_ms=None).setup_ms is None
+    assert replace(request, connect_ms=None).setup_ms == 1.2
+    assert replace(request, connect_ms=None, tls_ms=None).setup_ms is None
 
 
 @pytest.mark.parametrize(
@@ -95,8 +94,8 @@ def test_a_file_cut_anywhere_keeps_every_whole_row(data: st.DataObject) -> None:
     full = parse_requests(whole.encode()).rows
     cut = data.draw(st.integers(len(HEADER) + 1, len(whole)))
     table = parse_requests(whole[:cut].encode())
-    kept = [dataclasses.replace(request, error="") for request in table.rows]
-    assert kept == [dataclasses.replace(request, error="") for request in full[: len(kept)]]
+    kept = [replace(request, error="") for request in table.rows]
+    assert kept == [replace(request, error="") for request in full[: len(kept)]]
     assert len(kept) >= whole[:cut].count("\n") - 1
     assert table.bad_rows == []
 
@@ -116,3 +115,8 @@ def test_the_generator_writes_what_is_read() -> None:
     run = synthetic.make_run(users=5, run_time_s=5)
     text = "\n".join([HEADER, *(",".join(str(row[column]) for column in COLUMNS) for row in run.rows)])
     assert [request.request_id for request in parse_requests(text.encode()).rows] == [r["request_id"] for r in run.rows]
+
+
+def test_empty_lines_are_no_rows() -> None:
+    table = parse_requests(f"{HEADER}\n\n{FULL}\n\n\n".encode())
+    assert (len(table.rows), table.bad_rows, table.torn) == (1, [], False)

@@ -15,6 +15,7 @@ from analysis_cases import Case
 from preheat.analysis.quantiles import spread
 from preheat.analysis.study import load_study
 from preheat.analysis.summary import summarise
+from preheat.analysis.words import headline
 
 PARTITION = ["cold", "warm", "throttled", "failed_before_function", "failed_in_function", "unmatched", "unknown"]
 
@@ -86,6 +87,8 @@ def test_the_method_is_said(cases: dict[str, Case]) -> None:
 def test_a_cold_request_that_found_its_environment_ready_is_still_cold(cases: dict[str, Case]) -> None:
     summary = cases["typical"].summary
     assert (summary["cold"], summary["cold_ready"]) == (3, 1)
+    assert (summary["cold_ms"]["n"], summary["cold_waited_ms"]["n"]) == (3, 2)
+    assert summary["cold_ms"]["min"] < 50 < 1000 < summary["cold_waited_ms"]["min"]
 
 
 def test_requests_without_a_record_are_counted_and_listed(tmp_path: Path) -> None:
@@ -98,6 +101,17 @@ def test_requests_without_a_record_are_counted_and_listed(tmp_path: Path) -> Non
     assert [(row["index"], row["request_id"]) for row in summary["unmatched_rows"]] == [(5, lost), (7, "")]
     assert summary["failed"] == {"0": 1}
     assert "unmatched" in codes(summary)
+
+
+def test_nothing_is_claimed_of_requests_that_are_not_known(tmp_path: Path) -> None:
+    run = synthetic.make_run(users=5, run_time_s=5)
+    for row in run.rows:
+        row["request_id"] = ""
+    summary = summary_of(run.write(tmp_path))
+    assert summary["unmatched"] == summary["requests"]
+    assert {"unmatched", "cold-unknown"} <= codes(summary)
+    assert "none-reached-function" not in codes(summary)
+    assert "could be tied to the journal" in headline(summary)
 
 
 def test_a_cold_start_of_another_caller_is_accounted_for(tmp_path: Path) -> None:

@@ -63,7 +63,11 @@ def test_ten_lines_with_the_one_that_tells_where_the_report_is(case: Case) -> No
 def test_the_lines_give_the_counts(cases: dict[str, Case]) -> None:
     case = cases["typical"]
     text = "\n".join(words.ten_lines(case.study, case.summary, case.anatomies))
-    for figure in ("1,487 requests from 100 users", "3 requests (0.2%) met a cold start", "1,451 warm requests"):
+    for figure in (
+        "1,487 requests from 100 users",
+        "3 requests were cold (0.2%): 2 waited for the start (1.55 s to 2.04 s), 1 found its",
+        "1,451 warm requests",
+    ):
         assert figure in text
     assert "33 more requests were warm but waited" in text
     assert "3 environments started = 3 cold + 0 never used" in text
@@ -89,7 +93,7 @@ def test_the_explanation_names_the_largest_part(cases: dict[str, Case]) -> None:
     case = cases["typical"]
     parts = words.mean_parts(case.anatomies)
     assert max(parts, key=lambda name: parts[name]) == "handler module import"
-    assert "largest part of that was handler module import" in "\n".join(
+    assert "largest part of the time was handler module import" in "\n".join(
         words.explanation(case.study, case.summary, case.anatomies)
     )
 

@@ -15,9 +15,14 @@ from preheat.cli.report import command
 HEADER = "index,start_s,response_ms,status,request_id\n"
 COLD = {
     **{"type": "invocation", "at_ms": 100_000, "request_id": "l", "gateway_request_id": "g", "environment": "e"},
-    **{"cold": True, "wait_ms": 900, "duration_ms": 20, "init_ms": 890},
+    **{"function": "iris", "version": "$LATEST", "cold": True, "wait_ms": 900, "duration_ms": 20, "init_ms": 890},
+    **{"received_ns": 0, "started_ns": 900_000_000, "finished_ns": 920_000_000, "billed_ms": 910, "memory_mb": 512},
+    **{"max_memory_mb": 90, "status": "ok", "error_type": None, "log_group": "g", "log_stream": "s"},
 }
-STARTED = {"type": "environment_started", "at_ms": 100_000, "environment": "e"}
+STARTED = {
+    **{"type": "environment_started", "at_ms": 100_000, "environment": "e", "function": "iris", "version": "$LATEST"},
+    **{"revision_id": "r1", "sandbox": "process", "init_type": "on-demand"},
+}
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 from preheat.kernel.errors import PreheatError
 from preheat.load.plan import LoadPlan, check_extra, locust_arguments, new_run_folder, parse_run_time
-from preheat.load.progress import line
+from preheat.load.progress import Progress, line
 from preheat.load.rows import Tally
 from preheat.load.run import nearest_rank
 
@@ -56,6 +57,27 @@ def test_a_progress_line_never_counts_below_zero() -> None:
     tally = Tally(requests=7, failures=1, users={"1", "2"})
     assert line(tally, 20.2, 60) == " 20 s  2 users  7 requests  1 failed  40 s left"
     assert line(tally, 63.0, 60) == " 60 s  2 users  7 requests  1 failed  finishing"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_one_live_line_on_a_terminal_and_few_lines_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    terminal, pipe = Terminal(), io.StringIO()
+    shown = [Progress(terminal, 60), Progress(pipe, 60), Progress(None, 60)]
+    for _ in range(21):
+        for progress in shown:
+            progress.update(Tally(requests=3, users={"1"}))
+        now += 0.5
+    for progress in shown:
+        progress.finish()
+    assert pipe.getvalue() == line(Tally(3, users={"1"}), 5, 60) + "\n" + line(Tally(3, users={"1"}), 10, 60) + "\n"
+    assert terminal.getvalue().count("\r") == 21
+    assert terminal.getvalue().count("\n") == 1
 
 
 def test_nearest_rank() -> None:

@@ -66,8 +66,8 @@ def test_what_is_within_the_limits_becomes_a_field(params: dict[str, Any], field
         (
             {"Runtime": "python3.7"},
             "InvalidParameterValueException",
-            "Value python3.7 at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [python3.8, "
-            "python3.9, python3.10, python3.11, python3.12, python3.13] or be a valid ARN",
+            "Value python3.7 at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: "
+            "[python3.8, python3.9, python3.10, python3.11, python3.12, python3.13] or be a valid ARN",
         ),
         (
             {"Environment": {"Variables": {"AWS_REGION": "x", "OK": "y"}}},

@@ -25,7 +25,7 @@ def bin_edges(values: Sequence[float], bins: int) -> list[float]:
 
     low, high = min(values), max(values)
     if style.is_wide_range(low, high):
-        return [float(edge) for edge in np.geomspace(low * 0.98, high * 1.02, bins + 1)]
+        return [float(edge) for edge in np.geomspace(low * 0.96, high * 1.04, bins + 1)]
     margin = max((high - low) * 0.06, high * 0.02, 1e-3)
     return [float(edge) for edge in np.linspace(max(low - margin, 0.0), high + margin, bins + 1)]
 

@@ -5,8 +5,10 @@ Everything here blocks and belongs in a thread. Nothing is ever written outside 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import lzma
 import os
 import shutil
 import stat
@@ -26,6 +28,12 @@ _BYTECODE = "__pycache__"
 _CHUNK_BYTES = 1 << 20
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest date a zip can hold: the same tree always gives the same zip."""
+
+_NO_ZIP = "Could not unzip uploaded file. Please check your file, then try to upload again."
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, UnicodeError)
+"""What zipfile raises for damaged, encrypted and exotic archives."""
+_BAD_NAME = frozenset({errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
+"""An entry's name that cannot be a file beside the others."""
 
 
 class _Budget:
@@ -64,9 +72,12 @@ def unzip(data: bytes, target: Path) -> None:
                     _extract(archive, entry, target, budget)
             for entry in links:
                 _link(target / _inside(entry.filename), archive.read(entry).decode(), target)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, UnicodeDecodeError, FileExistsError,
-            NotADirectoryError, IsADirectoryError) as error:  # fmt: skip
-        raise invalid("Could not unzip uploaded file. Please check your file, then try to upload again.") from error
+    except _DAMAGE as error:
+        raise invalid(_NO_ZIP) from error
+    except OSError as error:
+        if error.errno in _BAD_NAME:
+            raise invalid(_NO_ZIP) from error
+        raise
     _check_links(target)
 
 

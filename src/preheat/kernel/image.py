@@ -1,0 +1,59 @@
+"""What a container image is to those who run functions from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class ImageMissing(Exception):
+    """No such repository, tag or digest; the text is the image URI as asked for."""
+
+
+class ImageUnsupported(Exception):
+    """It is there but no single image for one platform; the text is one line saying why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedImage:
+    """An image at one moment: what a tag meant when it was asked for. Never changes."""
+
+    uri: str
+    """`<registry>/<repository>@sha256:<digest>`: ResolvedImageUri."""
+    digest: str
+    architecture: str
+    """In Lambda's words: x86_64 or arm64."""
+    config: Mapping[str, Any]
+    """The `config` of the image's configuration: Entrypoint, Cmd, WorkingDir, Env, User (image-spec, config.md)."""
+    layers: tuple[str, ...]
+    """Digests of the uncompressed layers (diff ids), lowest first."""
+    size_bytes: int
+    """Of the compressed layers and the configuration: what was pushed."""
+
+
+class ImageSource(Protocol):
+    """Where functions get their images from."""
+
+    def resolve(self, image_uri: str) -> ResolvedImage:
+        """What an image URI means now. The registry's host is not looked at: this is the only registry there is.
+
+        Raises ImageMissing and ImageUnsupported. Quick: reads metadata only.
+        """
+
+    def pin(self, holder: str, digest: str) -> None:
+        """Keep an image for `holder` (a function's revision) even where it is deleted from its repository."""
+
+    def unpin(self, holder: str) -> None:
+        """The holder needs it no more. No harm where it holds nothing."""
+
+    def layer_directories(self, image: ResolvedImage) -> tuple[Path, ...]:
+        """Each layer's own directory, lowest first, for an overlay mount; white-outs are overlayfs's own.
+
+        Unpacks what is not unpacked yet (seconds: call it from a thread). The directories are shared and must
+        never be written to. Needs root; raises PreheatError where this is not root or a layer is refused.
+        """
+
+    def flat_directory(self, image: ResolvedImage) -> Path:
+        """All layers applied in one directory, which works without root. Slow the first time, shared, never written."""

@@ -1,0 +1,102 @@
+"""Layers unpacked once, in directories named by what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from preheat.oci.blobs import BlobStore
+from preheat.oci.digest import hex_of
+from preheat.oci.tarstream import LayerRefused
+from preheat.oci.unpack import UnpackLimits, unpack
+
+_WORK = ".work-"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """`digest` names the compressed blob, `diff_id` what is in it (image-spec, config.md)."""
+
+    digest: str
+    diff_id: str
+
+
+def chain_id(diff_ids: Sequence[str]) -> str:
+    """One name for layers applied on each other (config.md, "Layer ChainID"). Raises IndexError for none."""
+    chain = diff_ids[0]
+    for diff_id in diff_ids[1:]:
+        chain = f"sha256:{hashlib.sha256(f'{chain} {diff_id}'.encode()).hexdigest()}"
+    return chain
+
+
+class LayerStore:
+    """`<root>/layers/<diff id>` one layer each, `<root>/flat/<chain id>` all of an image in one.
+
+    A directory appears whole or not at all; what a killed process left is removed by `collect`. From any thread.
+    """
+
+    def __init__(self, root: Path, blobs: BlobStore, limits: UnpackLimits | None = None) -> None:
+        self._root = root.absolute()
+        self._blobs = blobs
+        self._limits = limits or UnpackLimits()
+        self._lock = threading.Lock()
+        for name in ("layers", "flat"):
+            (self._root / name).mkdir(parents=True, exist_ok=True)
+
+    def directories(self, layers: Sequence[Layer]) -> tuple[Path, ...]:
+        """Each layer's directory, lowest first, for overlayfs; needs root. Raises LayerRefused, FileNotFoundError."""
+        return tuple(self._made(self._root / "layers" / hex_of(layer.diff_id), [layer], flat=False) for layer in layers)
+
+    def flat(self, layers: Sequence[Layer]) -> Path:
+        """One directory with all of them applied. Raises LayerRefused, FileNotFoundError."""
+        chain = chain_id([layer.diff_id for layer in layers])
+        return self._made(self._root / "flat" / hex_of(chain), layers, flat=True)
+
+    def collect(self, diff_ids: Collection[str], chain_ids: Collection[str], older_than_s: float) -> int:
+        """Remove directories not among these and last made before `older_than_s`; returns how many went."""
+        keep = {"layers": {hex_of(name) for name in diff_ids}, "flat": {hex_of(name) for name in chain_ids}}
+        count = 0
+        for folder, names in keep.items():
+            for path in (self._root / folder).iterdir():
+                if path.name not in names and path.lstat().st_ctime < older_than_s:
+                    self._remove(path)
+                    count += 1
+        return count
+
+    def _made(self, target: Path, layers: Sequence[Layer], *, flat: bool) -> Path:
+        if target.is_dir():
+            return target
+        with self._lock:
+            if not target.is_dir():
+                self._make(target, layers, flat=flat)
+        return target
+
+    def _make(self, target: Path, layers: Sequence[Layer], *, flat: bool) -> None:
+        work = target.parent / f"{_WORK}{uuid.uuid4().hex}"
+        work.mkdir(mode=0o755)
+        try:
+            for layer in layers:
+                with self._blobs.path(layer.digest).open("rb") as file:
+                    diff_id = unpack(file, work, flat=flat, limits=self._limits)
+                if diff_id != layer.diff_id:
+                    raise LayerRefused(f"layer {layer.digest} holds {diff_id}, its image says {layer.diff_id}")
+            work.rename(target)
+        except BaseException:
+            self._remove(work)
+            raise
+
+    def _remove(self, path: Path) -> None:
+        """Out of sight first: a directory half removed must not look whole."""
+        doomed = path.parent / f"{_WORK}{time.time_ns()}-{uuid.uuid4().hex}"
+        path.rename(doomed)
+        if os.geteuid() != 0:
+            for folder, _, _ in os.walk(doomed):
+                Path(folder).chmod(0o700)
+        shutil.rmtree(doomed)
