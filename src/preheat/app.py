@@ -20,12 +20,16 @@ from preheat.execution.socket_channel import SocketTransport
 from preheat.kernel.http import HttpRequest, HttpResponse
 from preheat.kernel.interpreters import interpreter
 from preheat.kernel.settings import Settings
-from preheat.net.http import Respond
+from preheat.net.http import BodySink, Respond
 from preheat.sandbox.process import ProcessFactory
 from preheat.sandbox.runtimes import Runtimes
 from preheat.services.apigateway.gateway import Gateway
 from preheat.services.apigateway.provider import ApiGatewayProvider
 from preheat.services.apigateway.store import Store as ApiStore
+from preheat.services.ecr.distribution import Distribution
+from preheat.services.ecr.provider import EcrProvider
+from preheat.services.ecr.registry import GRACE_S, Registry
+from preheat.services.ecr.source import RegistryImages
 from preheat.services.identity.provider import IamProvider, StsProvider
 from preheat.services.identity.store import IdentityStore
 from preheat.services.lambda_.provider import LambdaProvider
@@ -56,11 +60,15 @@ class App:
         self.functions = LambdaProvider(settings, self.invoker, interpreter)
         apis = ApiStore(directory / "apigateway.db")
         identity = IdentityStore(directory, settings.account_id)
-        self.gateway = Gateway(apis, self.invoker, self.functions, settings.account_id)
+        self.registry = Registry(directory, settings.account_id)
+        self.images = RegistryImages(self.registry, directory)
+        self.distribution = Distribution(self.registry)
+        self.gateway = Gateway(apis, self.invoker, self.functions, self.logs, settings.account_id, settings.region)
         self.dispatcher = Dispatcher(
             {
                 "lambda": self.functions,
                 "apigateway": ApiGatewayProvider(apis),
+                "ecr": EcrProvider(self.registry, endpoint_url.partition("://")[2]),
                 "logs": LogsProvider(self.logs, settings.region, settings.account_id),
                 "sts": StsProvider(identity),
                 "iam": IamProvider(identity),
@@ -68,8 +76,11 @@ class App:
             region=settings.region,
             account_id=settings.account_id,
         )
-        self._closing += [identity.close, apis.close, self.logs.close, self.journal.close]
+        self._closing += [self.registry.close, self.distribution.close, identity.close, apis.close]
+        self._closing += [self.logs.close, self.journal.close]
         self._closing += [self.sandboxes.close, self.invoker.close]
+        self.registry.collect()
+        self.images.collect()
         await self.functions.start()
         self._started = True
 
@@ -94,10 +105,16 @@ class App:
         if path.startswith(_INVOKE_PREFIX) and path.endswith(_INVOKE_SUFFIX) and request.method == "POST":
             identifier = path[len(_INVOKE_PREFIX) : -len(_INVOKE_SUFFIX)]
             self.functions.invoke_http(request, identifier).add_done_callback(lambda done: respond(done.result()))
+        elif self.distribution.matches(path):
+            self._run(self.distribution.handle(request), respond)
         elif path.startswith("/_preheat/"):
             self._run(self._own(request), respond)
         else:
             self._run(self.dispatcher.handle(request), respond)
+
+    def stream(self, request: HttpRequest) -> BodySink | None:
+        """Where a body goes that is too large to be held: an image's layers go to disk as they come."""
+        return self.distribution.stream(request) if self.distribution.matches(request.path) else None
 
     def _run(self, answering: Coroutine[Any, Any, HttpResponse], respond: Respond) -> None:
         async def answer() -> None:
@@ -117,6 +134,8 @@ class App:
             return _json(self._status())
         if path == "/_preheat/journal":
             return await self._journal(request)
+        if path == "/_preheat/gc" and request.method == "POST":
+            return _json(self._collect(request))
         if path.startswith("/_preheat/code/"):
             return await self.functions.download_code(request)
         return _json({"message": f"no such endpoint: {path}"}, 404)
@@ -124,6 +143,11 @@ class App:
     def _health(self) -> dict[str, Any]:
         facts = {"sandbox": self.sandboxes.name, "max_inits": self._settings.max_inits}
         return {"status": "ok", "version": __version__, "pid": os.getpid(), **facts}
+
+    def _collect(self, request: HttpRequest) -> dict[str, int]:
+        grace_s = 0.0 if request.query == "all" else GRACE_S
+        collected = self.registry.collect(grace_s)
+        return {"files": collected.files, "freed_bytes": collected.freed_bytes}
 
     def _status(self) -> dict[str, Any]:
         functions: dict[str, dict[str, int]] = {}

@@ -11,6 +11,7 @@ from preheat.kernel.errors import PreheatError
 from preheat.kernel.settings import Settings
 
 _CHOICES = {"transport": ("socket", "http"), "sandbox": ("process",)}
+_ZERO_ALLOWED = ("port", "spares_max")
 _FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 
 
@@ -53,6 +54,6 @@ def _checked(source: str, key: str, value: Any) -> Any:
     wanted: tuple[type, ...] = {"int": (int,), "float": (int, float), "str": (str,)}[kind]
     if isinstance(value, bool) or not isinstance(value, wanted):
         raise PreheatError(f"{source}: {key} = {value!r} is not {kind}", 253)
-    if isinstance(value, (int, float)) and (value < 0 or (value == 0 and key != "port")):
+    if isinstance(value, (int, float)) and (value < 0 or (value == 0 and key not in _ZERO_ALLOWED)):
         raise PreheatError(f"{source}: {key} = {value!r} must be above 0", 253)
     return value

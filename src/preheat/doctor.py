@@ -35,7 +35,7 @@ def examine() -> list[Finding]:
         Finding(
             True,
             "room",
-            f"{settings.max_inits} inits at once, {settings.max_environments} environments alive (settings)",
+            f"{settings.max_inits} inits at once, {settings.memory_budget_mb} MB for environments (settings)",
         ),
         *(_runtime(name) for name in _RUNTIMES),
         _own_tmp(),

@@ -28,12 +28,12 @@ def run(settings: Settings, ready: Ready) -> None:
 
     Raises PreheatError where the data directory or the port is taken.
     """
-    with _claimed(settings.data_dir):
+    with claimed(settings.data_dir):
         uvloop.run(_serve(settings, ready))
 
 
 @contextlib.contextmanager
-def _claimed(data_dir: Path) -> Iterator[None]:
+def claimed(data_dir: Path) -> Iterator[None]:
     """One server per data directory: two would reap each other's environments."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ async def _serve(settings: Settings, ready: Ready) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     app = App(settings)
-    server = HttpServer(app.handle)
+    server = HttpServer(app.handle, stream=app.stream)
     note = settings.data_dir / "server.json"
     try:
         try:

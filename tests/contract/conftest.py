@@ -34,11 +34,15 @@ class Logs:
     def put(self, group: str, stream: str, events: Sequence[LogEvent]) -> None:
         self.streams[stream].extend(events)
 
+    def invoked(self) -> list[list[LogEvent]]:
+        """The streams of environments that served: a snapshot's own stream is left out."""
+        return [events for events in self.streams.values() if any(m.startswith("START") for _, m in events)]
+
     def messages(self) -> list[str]:
         return [message for events in self.streams.values() for _, message in events]
 
     def text(self) -> str:
-        return "".join(self.messages())
+        return "".join(message for events in self.invoked() for _, message in events)
 
 
 class Core:
@@ -48,6 +52,7 @@ class Core:
         self.directory = directory
         self.factory = factory
         self.logs = Logs()
+        self.snap_start = settings.pop("snap_start", False)
         self.journal = Journal(directory / "journal")
         services = Services(factory, transport, self.journal, self.logs, "http://127.0.0.1:4566")
         self.invoker = PoolInvoker(services, Settings(data_dir=directory, **settings))
@@ -61,7 +66,8 @@ class Core:
         (code / "app.py").write_text(source)
         self.function = FunctionVersion(
             name="fn",
-            version="$LATEST",
+            version="1" if self.snap_start else "$LATEST",
+            snap_start=self.snap_start,
             arn="arn:aws:lambda:us-east-1:000000000000:function:fn",
             revision_id=f"revision-{number}",
             runtime=options.pop("runtime", "python3.11"),

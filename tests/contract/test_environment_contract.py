@@ -7,6 +7,7 @@ next to the reason.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import re
@@ -30,8 +31,10 @@ from preheat.sandbox.runtimes import Runtimes
 
 pytestmark = pytest.mark.anyio
 
-KINDS = ["process-socket", "process-http", "fake-socket"]
-REAL = ["process-socket", "process-http"]
+PLAIN = ["process-socket", "process-http"]
+RESTORED = ["snapshot-socket", "snapshot-http"]
+REAL = [*PLAIN, *RESTORED]
+KINDS = [*REAL, "fake-socket"]
 
 BASIC = """
 import os, time
@@ -64,9 +67,10 @@ async def core(request: pytest.FixtureRequest, tmp_path: Path, runtimes: Runtime
     sandbox, _, wire = request.param.partition("-")
     factory: SandboxFactory = FakeFactory() if sandbox == "fake" else ProcessFactory(tmp_path / "env", runtimes)
     transport: Transport = SocketTransport() if wire == "socket" else RuntimeApiTransport()
-    made = Core(tmp_path, factory, transport)
+    made = Core(tmp_path, factory, transport, snap_start=sandbox == "snapshot")
     yield made
     made.close()
+    await eventually(lambda: not owned(tmp_path))
     if isinstance(factory, ProcessFactory):
         await eventually(
             lambda: not factory.cgroups.left_over() or all(g.remove() for g in factory.cgroups.left_over())
@@ -74,6 +78,9 @@ async def core(request: pytest.FixtureRequest, tmp_path: Path, runtimes: Runtime
         factory.close()
 
 
+only_initialised = pytest.mark.parametrize("core", [*PLAIN, "fake-socket"], indirect=True)
+only_plain = pytest.mark.parametrize("core", PLAIN, indirect=True)
+only_restored = pytest.mark.parametrize("core", RESTORED, indirect=True)
 only_real = pytest.mark.parametrize("core", REAL, indirect=True)
 
 
@@ -85,6 +92,7 @@ async def test_state_is_kept_between_requests_of_one_environment(core: Core) -> 
     assert first["id"] != second["id"]
 
 
+@only_initialised
 async def test_cold_is_an_environments_first_request_and_only_that(core: Core) -> None:
     core.deploy(BASIC)
     for _ in range(3):
@@ -104,10 +112,11 @@ async def test_cold_is_an_environments_first_request_and_only_that(core: Core) -
 async def test_the_log_of_an_invocation_is_start_output_end_report(core: Core) -> None:
     core.deploy("def handler(event, context):\n    context.log('from the handler\\n')\n")
     result = await core.call()
-    (events,) = core.logs.streams.values()
+    (events,) = core.logs.invoked()
     kinds = [message.split(" ")[0].rstrip("\n") for _, message in events]
-    assert kinds == ["INIT_START", "START", "from", "END", "REPORT"]
-    assert result.log_tail.decode() == "".join(message for _, message in events[1:])
+    before = ["RESTORE_START", "RESTORE_REPORT"] if core.snap_start else ["INIT_START"]
+    assert kinds == [*before, "START", "from", "END", "REPORT"]
+    assert result.log_tail.decode() == "".join(message for _, message in events[len(before) :])
     times = [at for at, _ in events]
     assert times == sorted(times)
 
@@ -151,6 +160,7 @@ async def test_a_timeout_is_reported_at_exactly_the_limit(core: Core) -> None:
     assert (await core.value())["count"] == 1
 
 
+@only_initialised
 async def test_a_broken_import_runs_twice_and_then_says_why(core: Core) -> None:
     core.deploy("raise RuntimeError('no model')\n")
     result = await core.call()
@@ -163,6 +173,7 @@ async def test_a_broken_import_runs_twice_and_then_says_why(core: Core) -> None:
     ]
 
 
+@only_initialised
 async def test_a_burst_starts_no_more_inits_than_slots_and_serves_everyone(core: Core) -> None:
     core.deploy("import time\ntime.sleep(0.15)\n" + BASIC)
     answers = [core.start({"n": n}) for n in range(12)]
@@ -271,7 +282,7 @@ async def test_the_runtime_sees_awss_variables_and_limits(core: Core) -> None:
     env = seen["env"]
     assert env["MODEL"] == "iris"
     assert env["AWS_LAMBDA_FUNCTION_NAME"] == "fn"
-    assert env["AWS_LAMBDA_INITIALIZATION_TYPE"] == "on-demand"
+    assert env["AWS_LAMBDA_INITIALIZATION_TYPE"] == ("snap-start" if core.snap_start else "on-demand")
     assert env["TZ"] == ":UTC"
     assert env["LAMBDA_TASK_ROOT"] == function.code_dir
     assert not [name for name in env if name.startswith(("_PREHEAT", "_LAMBDA_TELEMETRY"))]
@@ -289,8 +300,8 @@ async def test_print_logging_and_stderr_arrive_in_order(core: Core) -> None:
         "    logging.warning('four\\nlines'); print('five', end='')\n"
     )
     result = await core.call()
-    (events,) = core.logs.streams.values()
-    middle = [message for _, message in events][2:-2]
+    (events,) = core.logs.invoked()
+    middle = [message for _, message in events][3 if core.snap_start else 2 : -2]
     assert [re.sub(r"\d{4}-\S+Z", "T", message) for message in middle] == [
         "one\n",
         f"[WARNING]\tT\t{result.request_id}\ttwo\n",
@@ -304,8 +315,10 @@ async def test_print_logging_and_stderr_arrive_in_order(core: Core) -> None:
 async def test_a_hundred_thousand_lines_neither_block_nor_get_lost(core: Core) -> None:
     core.deploy("def handler(event, context):\n    for n in range(100000): print('line', n)\n")
     await core.call()
-    (events,) = core.logs.streams.values()
-    assert [message for _, message in events][2:-2] == [f"line {n}\n" for n in range(100_000)]
+    (events,) = core.logs.invoked()
+    assert [message for _, message in events][3 if core.snap_start else 2 : -2] == [
+        f"line {n}\n" for n in range(100_000)
+    ]
 
 
 @only_real
@@ -313,33 +326,34 @@ async def test_daemons_die_with_their_environment(core: Core) -> None:
     core.deploy(
         "import os, subprocess, sys, time\n"
         "def handler(event, context):\n"
-        "    child = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(600)'],\n"
-        "                             start_new_session=True)\n"
-        "    if event == 'stay': time.sleep(600)\n"
-        "    return child.pid\n",
+        "    code = 'import time; time.sleep(600)  # ' + event['mark']\n"
+        "    child = subprocess.Popen([sys.executable, '-S', '-c', code], start_new_session=True)\n"
+        "    if event.get('stay'): time.sleep(600)\n",
         timeout_s=2,
     )
-    daemon = await core.value()
-    assert Path(f"/proc/{daemon}").exists()
-    await core.call("stay")  # times out: the reset kills everything
-    await eventually(lambda: not running(daemon))
+    mark = f"daemon-{core.directory}"
+    await core.value({"mark": mark})
+    assert len(running(mark)) == 1
+    await core.call({"mark": mark, "stay": True})  # times out: the reset kills everything
+    await eventually(lambda: not running(mark))
 
 
 @only_real
 async def test_sigterm_ignored_still_ends_at_the_limit(core: Core) -> None:
     core.deploy(
-        "import os, signal\n"
+        "import signal\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "def handler(event, context):\n    print('pid', os.getpid(), flush=True)\n    while True: pass\n",
+        "def handler(event, context):\n"
+        "    open('/proc/self/comm', 'w').write(event)\n    while True: pass\n",
         timeout_s=1,
     )
+    mark = f"loop{os.getpid()}"
     began = time.monotonic()
-    result = await core.call()
-    assert b"Task timed out after 1.00 seconds" in result.payload
+    answer = core.start(mark)
+    await eventually(lambda: len(running(mark)) == 1)
+    assert b"Task timed out after 1.00 seconds" in (await answer).payload
     assert time.monotonic() - began < 30
-    found = re.search(r"pid (\d+)\n", core.logs.text())
-    assert found is not None
-    await eventually(lambda: not running(int(found[1])))
+    await eventually(lambda: not running(mark))
 
 
 @only_real
@@ -401,7 +415,7 @@ async def test_awslambdarics_own_errors(core: Core, source: str, event: object, 
     assert msgspec.json.decode(result.payload)["errorType"] == error_type
 
 
-@only_real
+@only_plain
 async def test_init_past_its_limit_is_repeated_inside_the_invoke(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("preheat.execution.environment.INIT_LIMIT_S", 0.5)
     once = "import os, time\nif not os.path.exists('/tmp/x'):\n    open('/tmp/x', 'w').close()\n    time.sleep(60)\n"
@@ -425,9 +439,154 @@ async def test_a_memory_hog_is_killed_and_the_next_request_is_served(core: Core)
     assert await core.value(1) == 2**20
 
 
-def running(pid: int) -> bool:
-    """Alive and not a zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+# what only restored environments promise
+
+TWO = """
+import os, random, socket, threading, time, uuid
+at_init = random.random()
+def handler(event, context):
+    time.sleep(0.3)  # so that the second request needs a second environment
+    before = os.listdir("/tmp")
+    open("/tmp/mine-" + uuid.uuid4().hex, "w").close()
+    return {"init": at_init, "random": random.random(), "uuid": str(uuid.uuid4()), "before": before,
+            "pid": os.getpid(), "host": os.readlink("/proc/self/ns/pid"), "id": context.aws_request_id,
+            "stream": context.log_stream_name, "ipc": os.readlink("/proc/self/ns/ipc")}
+"""
+
+
+@only_restored
+async def test_two_environments_of_one_snapshot_share_init_and_nothing_else(core: Core) -> None:
+    core.deploy(TWO)
+    one, two = await asyncio.gather(core.value(), core.value())
+    assert one["init"] == two["init"]
+    for key in ("random", "uuid", "host", "ipc", "id", "stream"):
+        assert one[key] != two[key], key
+    assert not [name for seen in (one, two) for name in seen["before"] if name.startswith("mine-")]
+    assert len(core.records("environment_started")) == 2
+    assert core.records("init_done") == []
+
+
+@only_restored
+async def test_a_cold_start_reports_its_restore(core: Core) -> None:
+    core.deploy(BASIC)
+    await core.value()
+    await core.value()
+    first, second = core.records("invocation")
+    (restored,) = core.records("restored")
+    assert (first["cold"], second["cold"]) == (True, False)
+    assert (first["init_ms"], first["init_type"]) == (None, "snap-start")
+    assert first["restore_ms"] == pytest.approx(restored["restore_ms"], abs=0.01)
+    assert restored["origin"] in ("fork", "spare")
+    reports = [line for line in core.logs.messages() if line.startswith("REPORT")]
+    assert re.search(r"\tRestore Duration: \d+\.\d\d ms\tBilled Restore Duration: \d+ ms\t\n$", reports[0])
+    assert "Restore" not in reports[1]
+    assert f"RESTORE_REPORT Restore Duration: {first['restore_ms']:.2f} ms\n" in core.logs.messages()
+
+
+HOOKS = """
+import snapshot_restore_py as snapshot
+order = ["init"]
+@snapshot.register_before_snapshot
+def before():
+    order.append("before")
+@snapshot.register_after_restore
+def after():
+    order.append("after")
+def handler(event, context):
+    return order
+"""
+
+
+@only_restored
+async def test_hooks_run_once_before_and_once_after_each_restore(core: Core) -> None:
+    function = core.deploy(HOOKS)
+    await core.invoker.prepare(function)
+    assert await core.value() == ["init", "before", "after"]
+    assert await core.value() == ["init", "before", "after"]
+
+
+@only_restored
+async def test_a_failing_init_is_told_when_the_snapshot_is_taken(core: Core) -> None:
+    function = core.deploy("raise RuntimeError('no model')\n")
+    with pytest.raises(AwsError, match="RuntimeError: no model"):
+        await core.invoker.prepare(function)
+
+
+@only_restored
+async def test_a_failing_hook_before_the_snapshot_fails_it(core: Core) -> None:
+    function = core.deploy(HOOKS.replace('order.append("before")', "raise KeyError('nothing')"))
+    with pytest.raises(AwsError, match="BeforeSnapshotError"):
+        await core.invoker.prepare(function)
+
+
+@only_restored
+async def test_a_failing_hook_after_the_restore_is_the_requests_error(core: Core) -> None:
+    core.deploy(HOOKS.replace('order.append("after")', "raise KeyError('nothing')"))
+    result = await core.call()
+    assert result.function_error == "Unhandled"
+    assert msgspec.json.decode(result.payload)["errorType"] == "Runtime.AfterRestoreError"
+
+
+@only_restored
+async def test_what_a_snapshot_cannot_carry_is_named_with_its_line(core: Core) -> None:
+    core.deploy(
+        "import os, socket, threading, time\n"
+        "listener = socket.create_server(('127.0.0.1', 0))\n"
+        "socket.create_connection(listener.getsockname())\n"
+        "threading.Thread(target=time.sleep, args=(600,), daemon=True, name='poller').start()\n"
+        "key = os.environ['AWS_SECRET_ACCESS_KEY']\n"
+        "def handler(event, context):\n    return threading.active_count()\n"
+    )
+    assert await core.value() == 1  # the thread is not there
+    warnings = "".join(line for line in core.logs.messages() if line.startswith("[WARNING]"))
+    assert "app.py:3 opens a network connection" in warnings
+    assert "app.py:4 starts a thread during init" in warnings
+    assert "(alive: poller)" in warnings
+    assert "app.py:5 reads credentials" in warnings
+
+
+@only_restored
+async def test_a_template_that_dies_is_taken_again(core: Core) -> None:
+    core.deploy("import os\nparent = os.getpid()\ndef handler(event, context):\n    return parent\n")
+    template = await core.value()
+    os.kill(template, 9)
+    await core.call("after it")  # the living environment is not touched
+    for pool in core.invoker.pools:
+        await eventually(lambda pool=pool: pool.snapshot_died())  # type: ignore[misc]
+        pool.expire(time.monotonic_ns(), 0)
+    assert await core.value() != template
+
+
+@pytest.mark.parametrize("core", ["process-socket", "snapshot-socket"], indirect=True)
+async def test_init_and_handlers_of_both_kinds_hold_the_same_capabilities(core: Core) -> None:
+    core.deploy(
+        "def caps():\n    return [l.split()[1] for l in open('/proc/self/status') if l.startswith('Cap')]\n"
+        "at_init = caps()\ndef handler(event, context):\n    return [at_init, caps()]\n"
+    )
+    own = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("Cap")]
+    expected = own if os.geteuid() == 0 else None
+    at_init, in_handler = await core.value()
+    assert at_init == in_handler
+    assert expected is None or at_init == expected
+
+
+def owned(directory: Path) -> list[int]:
+    """Processes, on the machine, that were started for an environment below a directory."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if f"_PREHEAT_TMP={directory}".encode() in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+    return found
+
+
+def running(mark: str) -> list[int]:
+    """Processes, on the machine, whose command line or name holds the mark."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if mark.encode() in (entry / "cmdline").read_bytes() + (entry / "comm").read_bytes():
+                    found.append(int(entry.name))
+    return found

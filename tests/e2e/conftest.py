@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from e2e_cloud import Cloud, eventually, left_over
+from e2e_cloud import Cloud, remains
 
 
 @pytest.fixture(scope="module")
@@ -13,4 +13,4 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     made = Cloud(tmp_path_factory.mktemp("cloud") / "data").start()
     yield made
     assert made.end() == 0
-    eventually(lambda: left_over(made.data_dir) == [])
+    assert remains(made.data_dir) == []

@@ -181,18 +181,16 @@ def clean_environment() -> dict[str, str]:
     return {**kept, "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_PAGER": ""}
 
 
-def preheat(
-    *arguments: str, cwd: Path | None = None, environment: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
+def preheat(*arguments: str, cwd: Path | None = None, timeout_s: float = 100.0) -> subprocess.CompletedProcess[str]:
     """The command line, as a person runs it."""
     return subprocess.run(
         [str(BIN / "preheat"), *arguments],
         cwd=cwd,
-        env=environment or clean_environment(),
+        env=clean_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=timeout_s,
         check=False,
     )
 
@@ -224,6 +222,14 @@ def eventually(condition: Callable[[], Any], limit_s: float = 20.0) -> Any:
         assert time.monotonic() < deadline, f"it did not come true: {value!r}"
         time.sleep(0.02)
     return value
+
+
+def remains(data_dir: Path, limit_s: float = 10.0) -> list[str]:
+    """What is left of a server that has ended, after the moment that the kernel takes to end killed processes."""
+    deadline = time.monotonic() + limit_s
+    while (found := left_over(data_dir)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return found
 
 
 def left_over(data_dir: Path) -> list[str]:

@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
-from e2e_cloud import BIN, HANDLER, Cloud, ask, clean_environment, eventually, left_over, preheat
+from e2e_cloud import BIN, HANDLER, Cloud, ask, clean_environment, eventually, left_over, preheat, remains
 
 NAME = "light"
 LOCUSTFILE = f"""
@@ -82,10 +83,10 @@ def test_sigkill_under_load_loses_nothing_and_the_next_server_clears_up(cloud: C
     answer = ask(url, b'{"values": [1]}')
     assert (answer.status, json.loads(answer.body)["values"]) == (200, [1])
     assert cloud.end() == 0
-    eventually(lambda: left_over(cloud.data_dir) == [])
+    assert remains(cloud.data_dir) == []
 
 
-def kinds(records: list[dict[str, object]], kind: str) -> list[dict[str, object]]:
+def kinds(records: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     return [record for record in records if record["type"] == kind]
 
 
@@ -122,7 +123,7 @@ def test_a_polite_end_finishes_the_request_in_flight(cloud: Cloud, number: int) 
         answer = asked.result(30)
     assert (answer.status, json.loads(answer.body)["values"]) == (200, [7])
     assert cloud.wait() == 0
-    eventually(lambda: left_over(cloud.data_dir) == [])
+    assert remains(cloud.data_dir) == []
     cloud.start()
     (record,) = cloud.records("invocation")
     assert record["status"] == "ok"
@@ -138,7 +139,7 @@ def test_daemons_of_a_handler_do_not_outlive_the_server(cloud: Cloud) -> None:
     done = preheat("down", "--data-dir", str(cloud.data_dir))
     assert (done.returncode, done.stdout) == (0, "preheat is down\n")
     assert cloud.wait() == 0
-    eventually(lambda: not Path(f"/proc/{pid}").exists() and left_over(cloud.data_dir) == [])
+    assert remains(cloud.data_dir) == []
 
 
 def test_ctrl_c_keeps_the_run(cloud: Cloud, tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from preheat.analysis.labels import Label, LabelledRequest
+from preheat.analysis.server_log import ServerLog
 from preheat.analysis.study import Study
-from preheat.kernel.events import InitDone, InvocationDone
+from preheat.kernel.events import InitDone, InvocationDone, Restored
 
 SETUP = "connection set-up"
 QUEUE = "waiting"
@@ -14,9 +15,12 @@ SPAWN = "process start"
 RUNTIME = "runtime client import"
 MODULE = "handler module import"
 INIT = "initialisation"
+RESTORE = "restore from a snapshot"
 HANDLER = "handler"
 REST = "gateway, network and client"
-ORDER = (SETUP, QUEUE, SPAWN, RUNTIME, MODULE, INIT, HANDLER, REST)
+UNSEEN = "set-up, waiting and provisioning"
+"""What only a log leaves unexplained before the function: it does not say which of the three it was."""
+ORDER = (SETUP, UNSEEN, QUEUE, SPAWN, RUNTIME, MODULE, INIT, RESTORE, HANDLER, REST)
 
 _DUST_MS = 1e-6
 """What adding and subtracting floats leaves behind."""
@@ -30,7 +34,7 @@ class Part:
     length_ms: float
 
 
-def anatomy(item: LabelledRequest, init: InitDone | None) -> list[Part]:
+def anatomy(item: LabelledRequest, init: InitDone | Restored | None) -> list[Part]:
     """The parts of a served request, in the order they happened; lengths of 0 are left out.
 
     Initialisation counts only as far as this request stood through it: an environment may have begun to start
@@ -52,12 +56,15 @@ def anatomy(item: LabelledRequest, init: InitDone | None) -> list[Part]:
     return parts
 
 
-def _waiting(invocation: InvocationDone, init: InitDone | None) -> list[tuple[str, float]]:
+def _waiting(invocation: InvocationDone, init: InitDone | Restored | None) -> list[tuple[str, float]]:
     """`wait_ms` taken apart: before the environment began to start, its init, and after that."""
     wait_ms = invocation.wait_ms
     if init is None or not invocation.cold:
         return [(QUEUE, wait_ms)]
     ended_ms = min(max(init.at_ms - invocation.at_ms, 0.0), wait_ms)
+    if isinstance(init, Restored):
+        restore_ms = min(init.restore_ms, ended_ms)
+        return [(QUEUE, ended_ms - restore_ms), (RESTORE, restore_ms), (QUEUE, wait_ms - ended_ms)]
     begun_ms = ended_ms - init.init_ms
     named = [(SPAWN, init.spawn_ms or 0.0), (RUNTIME, init.runtime_ms or 0.0), (MODULE, init.handler_ms or 0.0)]
     unnamed_ms = init.init_ms - sum(length for _, length in named)
@@ -80,7 +87,47 @@ def by_name(parts: list[Part]) -> dict[str, float]:
     return total
 
 
+def from_log(item: LabelledRequest, log: ServerLog, usual_rest_ms: float) -> list[Part]:
+    """The parts of a request that was joined to a REPORT line: what the line says of initialisation, restore and
+    handler; of the rest, what a warm request usually needs is the way, and what is more, waiting and provisioning."""
+    setup_ms = item.request.setup_ms or 0.0
+    init_ms, restore_ms = log.init_ms[item.report], log.restore_ms[item.report]
+    known = [(INIT, 0.0 if init_ms != init_ms else float(init_ms))]  # nan is not itself
+    known += [(RESTORE, 0.0 if restore_ms != restore_ms else float(restore_ms))]
+    known += [(HANDLER, float(log.duration_ms[item.report]))]
+    rest_ms = max(item.request.response_ms - setup_ms - sum(length for _, length in known), 0.0)
+    way_ms = min(rest_ms, usual_rest_ms)
+    parts, at_ms = [], 0.0
+    for name, length_ms in [(SETUP, setup_ms), (UNSEEN, rest_ms - way_ms), *known, (REST, way_ms)]:
+        if length_ms > _DUST_MS:
+            parts.append(Part(name, at_ms, length_ms))
+            at_ms += length_ms
+    return parts
+
+
 def cold_anatomies(study: Study) -> list[tuple[LabelledRequest, list[Part]]]:
-    """Every cold request with its parts, in the order sent."""
+    """Every cold request of which the server tells something, with its parts, in the order sent."""
     cold = study.select(Label.COLD)
-    return [(item, anatomy(item, study.inits.get(item.invocation.environment))) for item in cold if item.invocation]
+    if study.log is not None and study.use is not None:
+        usual_ms = _usual_rest_ms(study, study.log)
+        return [(item, from_log(item, study.log, usual_ms)) for item in cold if item.report >= 0]
+    found = []
+    for item in cold:
+        if item.invocation is not None:
+            environment = item.invocation.environment
+            start = study.restored.get(environment) or study.inits.get(environment)
+            found.append((item, anatomy(item, start)))
+    return found
+
+
+def _usual_rest_ms(study: Study, log: ServerLog) -> float:
+    """Median of what a warm request needs beyond its handler, on a connection that was open already."""
+    import numpy as np
+
+    first = study.setup.first
+    rests = [
+        item.request.response_ms - float(log.duration_ms[item.report])
+        for place, item in enumerate(study.labelled)
+        if item.label is Label.WARM and item.report >= 0 and not (first is not None and first[place])
+    ]
+    return max(float(np.median(rests)), 0.0) if rests else 0.0

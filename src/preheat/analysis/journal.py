@@ -14,6 +14,7 @@ from preheat.kernel.events import (
     InitDone,
     InvocationDone,
     Record,
+    Restored,
     Throttled,
 )
 
@@ -24,10 +25,17 @@ class Journal:
 
     started: list[EnvironmentStarted] = field(default_factory=list)
     inits: list[InitDone] = field(default_factory=list)
+    restored: list[Restored] = field(default_factory=list)
     invocations: list[InvocationDone] = field(default_factory=list)
     throttles: list[Throttled] = field(default_factory=list)
     stopped: list[EnvironmentStopped] = field(default_factory=list)
     bad_lines: int = 0
+
+    def extend(self, other: Journal) -> None:
+        """Add another journal's records, those of a further run."""
+        for kind in ("started", "inits", "restored", "invocations", "throttles", "stopped"):
+            getattr(self, kind).extend(getattr(other, kind))
+        self.bad_lines += other.bad_lines
 
 
 class _Kind(msgspec.Struct, gc=False):
@@ -63,6 +71,8 @@ def _file(journal: Journal, record: Record) -> None:
             journal.started.append(record)
         case InitDone():
             journal.inits.append(record)
+        case Restored():
+            journal.restored.append(record)
         case InvocationDone():
             journal.invocations.append(record)
         case Throttled():

@@ -1,4 +1,5 @@
-"""Cold is a fact, not a threshold: each request is tied by its id to the environment that served it."""
+"""Cold is a fact, not a threshold: each request is tied to the environment that served it, by its id where there is one,
+else by time; where there is only the response time, two populations must show before a word is said."""
 
 from __future__ import annotations
 
@@ -19,6 +20,10 @@ request to an idle environment takes well under 0.2 ms here, so 1 ms is a wait a
 _NEVER_CONNECTED = ("ConnectionRefused", "Connection refused", "Failed to establish a new connection")
 """Client errors after which no byte was sent: requests/urllib3 and geventhttpclient name them so."""
 
+REFUSED = frozenset({401, 403, 404, 405, 413, 414, 415})
+"""What API Gateway answers itself (a missing path or key, a wrong method, too large a body). A function may answer so
+too; without ids that cannot be told, and such a request says nothing about cold starts."""
+
 
 class Label(StrEnum):
     """What became of a request; every request has exactly one."""
@@ -33,9 +38,18 @@ class Label(StrEnum):
     FAILED_IN_FUNCTION = "failed_in_function"
     """Reached an environment that had served before, and failed there (error, time-out, crash)."""
     UNMATCHED = "unmatched"
-    """There is a journal, but nothing in it bears this request's id (or the request has none)."""
+    """There is a journal or a log, but nothing in it belongs to this request."""
     UNKNOWN = "unknown"
-    """There is no journal to ask."""
+    """The data cannot tell."""
+
+
+class Method(StrEnum):
+    """How a label was obtained, the surest first."""
+
+    REQUEST_ID = "request-id"
+    LOG_JOIN = "log-join"
+    LATENCY_MODEL = "latency-model"
+    NONE = "none"
 
 
 class LabelledRequest(msgspec.Struct, frozen=True, gc=False):
@@ -43,11 +57,28 @@ class LabelledRequest(msgspec.Struct, frozen=True, gc=False):
     label: Label
     invocation: InvocationDone | None = None
     """The journal's record of it, where one was found."""
+    report: int = -1
+    """The number of its REPORT line in the run's log, -1 where none was found."""
+    method: Method = Method.NONE
+    probability: float = 0.0
+    """Of the label to be right; 1 by request id, 0 where nothing is claimed."""
+    failed: bool = False
+    """The function answered with an error or did not answer in time."""
 
     @property
     def waited(self) -> bool:
-        """Whether it stood before the function, be it for its own cold start or for a busy environment."""
-        return self.invocation is not None and self.invocation.wait_ms > WAITED_MS
+        """Whether it stood before the function, be it for its own cold start or for a busy environment. Where no
+        journal tells, a cold request did: environments started ahead are rare (and none starts for nothing here)."""
+        if self.invocation is None:
+            return self.label in (Label.COLD, Label.WARM_WAITED)
+        return self.invocation.wait_ms > WAITED_MS
+
+    @property
+    def served(self) -> bool:
+        """Whether the function served it without failing, so that its time is the time of a service."""
+        if self.invocation is not None:
+            return self.invocation.status == "ok"
+        return self.label in (Label.COLD, Label.WARM, Label.WARM_WAITED) and self.request.ok and not self.failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +111,10 @@ def label_requests(requests: Sequence[ClientRequest], journal: Journal | None) -
     for request in requests:
         record_of_it = records.get(request.request_id) if request.request_id else None
         invocation = record_of_it if isinstance(record_of_it, InvocationDone) else None
-        labelled.append(LabelledRequest(request, label_of(request, record_of_it), invocation))
+        label = label_of(request, record_of_it)
+        sure = 0.0 if label is Label.UNMATCHED else 1.0
+        failed = invocation is not None and invocation.status != "ok"
+        labelled.append(LabelledRequest(request, label, invocation, -1, Method.REQUEST_ID, sure, failed))
     return labelled
 
 
@@ -94,13 +128,26 @@ def label_of(request: ClientRequest, record: InvocationDone | Throttled | None) 
         return Label.WARM_WAITED if record.wait_ms > WAITED_MS else Label.WARM
     if record is not None or request.status == 429:
         return Label.THROTTLED
-    if request.status == 0 and any(mark in request.error for mark in _NEVER_CONNECTED):
+    if never_sent(request):
         return Label.FAILED_BEFORE_FUNCTION
     # Whatever reaches a function leaves a record under the answer's id, so a refusal without one never did.
     # A 5xx may be the gateway's time-out with the function still at work: that stays unmatched.
     if request.request_id and 400 <= request.status < 500:
         return Label.FAILED_BEFORE_FUNCTION
     return Label.UNMATCHED
+
+
+def never_sent(request: ClientRequest) -> bool:
+    return request.status == 0 and any(mark in request.error for mark in _NEVER_CONNECTED)
+
+
+def refusal(request: ClientRequest) -> Label | None:
+    """The label of a request that the client's record alone shows not to have reached a function, else None."""
+    if request.status == 429:
+        return Label.THROTTLED
+    if request.status in REFUSED or never_sent(request):
+        return Label.FAILED_BEFORE_FUNCTION
+    return None
 
 
 def account(labelled: Iterable[LabelledRequest], journal: Journal) -> Accounting:

@@ -1,58 +1,157 @@
-"""A run's folder, read whole: what `preheat load` left in it, as values."""
+"""What is known of a run, as values: a folder that `preheat load` left, or any files of Locust's and Lambda's."""
 
 from __future__ import annotations
 
-import csv
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from preheat.analysis.inputs.locust_log import Ramp
+from preheat.analysis.inputs.locust_tables import LocustTables
+from preheat.analysis.inputs.sniff import Kind, Source, open_source
 from preheat.analysis.journal import Journal, parse_journal
 from preheat.analysis.requests_csv import RequestTable, parse_requests
+from preheat.analysis.server_log import ServerLog, join_logs
 from preheat.kernel.errors import PreheatError
 
 USAGE = 252
 """Exit code of a wrong argument, as the aws CLI's."""
 
+SOURCES = "sources.json"
+"""Beside a report made from several files: which they were, so that its notebook can read them again."""
+
+_DEEPEST = 3
+_SUFFIXES = {".txt", ".log", ".csv", ".json", ".jsonl", ".ndjson", ".html", ".htm", ".gz", ".tsv", ""}
+
 
 @dataclass(slots=True)
 class RunFolder:
-    """`info` is run.json ({} where missing), `journal` None where missing, `users` (epoch s, users running)."""
+    """`info` is run.json ({} where missing), `journal` and `log` None where missing, `users` (epoch s, users running).
+
+    `clock` is "epoch", or "local" where the requests' times are a client's local ones taken as UTC.
+    """
 
     path: Path
     table: RequestTable
     journal: Journal | None
     info: dict[str, Any] = field(default_factory=dict)
     users: list[tuple[float, int]] = field(default_factory=list)
+    log: ServerLog | None = None
+    clock: str = "epoch"
+    ramps: list[Ramp] = field(default_factory=list)
+    tables: LocustTables = field(default_factory=LocustTables)
+    sources: list[str] = field(default_factory=list)
+    interrupted: bool = False
+    """A Locust log that says how it began but not that it ended."""
+    incomplete: int = 0
+    """Responses in a Locust log whose status is missing."""
 
 
 def read_run(path: Path) -> RunFolder:
-    """Read a run's folder. Raises PreheatError: 252 if it is none, 255 if a file in it makes no sense."""
+    """Read a run's folder, with whatever logs of Lambda's lie in it.
+
+    Raises PreheatError: 252 if it is none, 255 if a file in it makes no sense."""
     if not path.is_dir():
         raise PreheatError(f"{path} is not a run's folder: no such directory", USAGE)
-    requests = path / "requests.csv"
-    if not requests.is_file():
-        raise PreheatError(f"{path} is not a run's folder: it has no requests.csv", USAGE)
-    try:
-        table = parse_requests(requests.read_bytes())
-    except ValueError as error:
-        raise PreheatError(f"{requests}: {error}") from None
-    journal = path / "journal.jsonl"
-    return RunFolder(
-        path=path,
-        table=table,
-        journal=parse_journal(journal.read_bytes()) if journal.is_file() else None,
-        info=_read_info(path / "run.json"),
-        users=_read_users(path / "locust_logs"),
-    )
+    listed = path / SOURCES
+    if listed.is_file():
+        names = json.loads(listed.read_text(encoding="utf-8"))["paths"]
+        return read_inputs([path / name for name in names], path)
+    return read_inputs([path], path)
 
 
-def _read_info(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
+def read_inputs(paths: Sequence[Path], home: Path) -> RunFolder:
+    """Everything in the files and folders `paths` that belongs to a run; the report will go to `home`.
+
+    Raises PreheatError: 252 for a path that does not exist or if nothing in them can be analysed, 255 if a file of
+    ours makes no sense.
+    """
+    run = RunFolder(home, RequestTable(), None)
+    logs: list[ServerLog] = []
+    rows, journals = [], []
+    for path in paths:
+        if not path.exists():
+            raise PreheatError(f"{path} is not a run's folder: no such file or directory", USAGE)
+        for file in sorted(_files(path)) if path.is_dir() else [path]:
+            source = open_source(file)
+            _take(run, file, source, logs, rows, journals)
+    _settle(run, rows, journals, logs)
+    if not run.sources:
+        where = ", ".join(map(str, paths))
+        what = "it has no requests.csv, no log of Locust's and no log of a function's"
+        raise PreheatError(f"{where} is not a run's folder: {what}", USAGE)
+    return run
+
+
+def _files(folder: Path, depth: int = 0) -> Iterable[Path]:
+    """The files of a folder that may hold something of a run; our own reports and hidden files are left out."""
+    for path in folder.iterdir():
+        if path.name.startswith(".") or path.is_symlink():
+            continue
+        if path.is_dir() and depth < _DEEPEST and path.name not in ("figures", "node_modules", "__pycache__"):
+            yield from _files(path, depth + 1)
+        elif path.is_file() and path.suffix.lower() in _SUFFIXES:
+            is_ours = depth > 0 or path.name not in ("report.html", "summary.json", SOURCES)
+            if is_ours:
+                yield path
+
+
+def _take(
+    run: RunFolder, file: Path, source: Source, logs: list[ServerLog], rows: list[Any], journals: list[Journal]
+) -> None:
+    """File what the source holds under what is known of the run."""
+    if source.kind is Kind.OTHER:
+        return
+    if source.kind is Kind.REQUESTS:
+        try:
+            rows.append(parse_requests(source.data))
+        except ValueError as error:
+            raise PreheatError(f"{file}: {error}") from None
+    elif source.kind is Kind.JOURNAL:
+        journals.append(parse_journal(source.data))
+    elif source.kind is Kind.RUN:
+        run.info = run.info or _read_info(file, source.data)
+        return
+    elif source.tables is not None:
+        run.tables.merge(source.tables)
+    elif source.locust is not None:
+        run.ramps += source.locust.ramps
+        run.incomplete += source.locust.incomplete
+        run.interrupted |= source.locust.started > source.locust.finished
+        run.table.rows += source.locust.requests
+        if source.locust.first_text and "sample" not in run.info:
+            run.info.setdefault("locust_sample", source.locust.first_text)
+    elif source.log is not None:
+        logs.append(source.log)
+    run.sources.append(file.name)
+
+
+def _settle(run: RunFolder, tables: list[RequestTable], journals: list[Journal], logs: list[ServerLog]) -> None:
+    """Decide between what several files tell: recorded requests are better than logged ones."""
+    if tables:
+        run.table = RequestTable()
+        run.ramps = []
+        for table in tables:
+            run.table.rows += table.rows
+            run.table.bad_rows += table.bad_rows
+            run.table.torn |= table.torn
+    elif run.table.rows:
+        run.clock = "local"
+    run.table.rows.sort(key=lambda request: (request.start_s, request.index))
+    for journal in journals:
+        if run.journal is None:
+            run.journal = journal
+        else:
+            run.journal.extend(journal)
+    run.log = join_logs(logs)
+    run.users = run.tables.users
+
+
+def _read_info(path: Path, data: bytes) -> dict[str, Any]:
     try:
-        info = json.loads(path.read_bytes().decode("utf-8", "replace"))
+        info = json.loads(data.decode("utf-8", "replace"))
     except ValueError as error:
         raise PreheatError(f"{path} is not JSON: {error}") from None
     if not isinstance(info, dict):
@@ -60,18 +159,3 @@ def _read_info(path: Path) -> dict[str, Any]:
     if info.get("schema", 1) != 1:
         raise PreheatError(f"{path} has schema {info['schema']}; this version of preheat reads schema 1")
     return info
-
-
-def _read_users(folder: Path) -> list[tuple[float, int]]:
-    """Locust's user count over time, from `*_stats_history.csv` (columns Timestamp, User Count, Name)."""
-    users: list[tuple[float, int]] = []
-    for path in sorted(folder.glob("*_stats_history.csv")):
-        with path.open(encoding="utf-8", errors="replace", newline="") as lines:
-            for row in csv.DictReader(lines):
-                if row.get("Name") != "Aggregated":
-                    continue
-                try:
-                    users.append((float(row["Timestamp"]), int(row["User Count"])))
-                except (KeyError, TypeError, ValueError):
-                    continue  # the line being written when the run was stopped
-    return sorted(users)

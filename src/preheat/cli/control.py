@@ -35,7 +35,7 @@ def find(data_dir: Path) -> Running | None:
     try:
         note = json.loads((data_dir / "server.json").read_text())
         running = Running(int(note["pid"]), str(note["endpoint_url"]), data_dir)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     health = get_json(running.endpoint_url, "/_preheat/health")
     return running if health is not None and health.get("pid") == running.pid else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -17,6 +18,9 @@ _COMMANDS = {
     "env": 'Print the variables that lead AWS clients here: eval "$(preheat env)".',
     "doctor": "Say what this machine can do and what it cannot.",
     "deploy": "Deploy a directory as a function behind a REST API.",
+    "build": "Build a container image from a Dockerfile, without Docker.",
+    "push": "Push a local image to the local cloud or to a real ECR.",
+    "gc": "Give back the disk that images nobody needs still take.",
     "load": "Load a deployed function with Locust and keep a run.",
     "report": "Analyse a run: cold starts, warm requests, figures.",
     "demo": "The whole loop on the Iris example: start, deploy, load, report, stop.",
@@ -51,7 +55,8 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; exit codes as the aws CLI's (docs/reference.md)."""
     try:
-        cli.main(standalone_mode=False)
+        # https://no-color.org; without it click colours what goes to a terminal
+        cli.main(standalone_mode=False, color=False if os.environ.get("NO_COLOR") else None)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.UsageError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from preheat.execution.channel import Channel, Ready, Transport, Work
 from preheat.execution.journal import Journal
 from preheat.execution.logstream import LogStream, epoch_ms
 from preheat.execution.recorder import Recorder, Serving
+from preheat.execution.snapshots import Snapshot
 from preheat.execution.variables import runtime_variables
 from preheat.kernel import loglines
 from preheat.kernel.function import FunctionVersion, Invocation, InvokeResult, LogSink
 from preheat.kernel.lifecycle import Move, State, move
 from preheat.sandbox.protocol import Launch, SandboxFactory
+from preheat.sandbox.template import TemplateError
 
 INIT_LIMIT_S = 10.0
 """After this long the INIT phase is given up and repeated inside the first invoke (AWS, "Init phase")."""
@@ -32,6 +35,8 @@ class Services:
     journal: Journal
     logs: LogSink
     endpoint_url: str
+    snapshot: Snapshot | None = None
+    """Where environments of a SnapStart version are restored from; `sandboxes` forks from it."""
 
 
 class Owner(Protocol):
@@ -50,9 +55,12 @@ class Environment:
     A launch has a number; what is heard of an earlier launch (a late exit) is nobody's news any more.
     """
 
-    def __init__(self, identity: str, function: FunctionVersion, services: Services, owner: Owner) -> None:
+    def __init__(
+        self, identity: str, function: FunctionVersion, services: Services, owner: Owner, init_type: str
+    ) -> None:
         self.identity = identity
         self.function = function
+        self.init_type = init_type
         self.state = State.NEW
         self.served = 0
         self.idle_since_ns = 0
@@ -63,27 +71,28 @@ class Environment:
         self._sandbox = services.sandboxes.create(identity)
         stream = loglines.stream_name(epoch_ms(), function.version, identity)
         self._log = LogStream(services.logs, function.log_group, stream)
-        self._recorder = Recorder(identity, function, self._log, services.journal)
+        self._recorder = Recorder(identity, function, self._log, services.journal, init_type)
         self._channel: Channel | None = None
         self._launch_number = 0
         self._launched_ns = 0
         self._limit: asyncio.TimerHandle | None = None
         self._serving: Serving | None = None
         self._init_ms: float | None = None
+        self._restore: tuple[float, int] | None = None
         self._init_error = b""
 
     def start(self) -> None:
-        """Begin the INIT phase."""
+        """Begin the INIT phase, or the RESTORE phase in its place."""
         self.state = move(self.state, Move.START)
         self._recorder.started(self._services.sandboxes.name)
-        self._limit = self._loop.call_later(INIT_LIMIT_S, self._init_timed_out)
         self._launch()
 
     def invoke(self, invocation: Invocation, deliver: Callable[[InvokeResult], None]) -> None:
         """Serve one request; `deliver` is called exactly once, whatever happens to the runtime."""
         self.state = move(self.state, Move.RESERVE)
         cold = self.served == 0
-        self._serving = serving = Serving(invocation, deliver, cold, self._init_ms if cold else None)
+        init_ms, restore = (self._init_ms, self._restore) if cold else (None, None)
+        self._serving = serving = Serving(invocation, deliver, cold, init_ms, restore)
         self.served += 1
         self._recorder.invoke_started(serving)
         self._limit = self._loop.call_later(self.function.timeout_s, self._invoke_timed_out)
@@ -115,12 +124,18 @@ class Environment:
 
     async def _open_and_launch(self, number: int) -> None:
         try:
+            if self._services.snapshot is not None:
+                await self._services.snapshot.ready()
+                self._launched_ns = time.monotonic_ns()
             channel = await self._services.transport.open(self)
             if number != self._launch_number or self.state not in (State.INIT, State.REINIT):
                 channel.close()
                 return
             self._channel = channel
             self._start_process(number, channel)
+        except TemplateError as error:
+            self._init_error = error.body
+            self._exited(number, 1)
         except Exception as error:  # a machine's refusal (no memory, no interpreter) is this launch's end
             self._init_error = payloads.error("Runtime.InvalidEntrypoint", str(error))
             self._log.add(f"{error}\n")
@@ -128,7 +143,7 @@ class Environment:
 
     def _start_process(self, number: int, channel: Channel) -> None:
         function = self.function
-        variables = runtime_variables(function, self._log.name, self._services.endpoint_url)
+        variables = runtime_variables(function, self._log.name, self._services.endpoint_url, self.init_type)
         output = self._log.open_pipe()
         launch = Launch(
             runtime=function.runtime,
@@ -139,7 +154,10 @@ class Environment:
             output_fd=output,
             channel_fd=channel.child_fd(),
         )
-        self._launched_ns = time.monotonic_ns()
+        if self._services.snapshot is None:
+            self._launched_ns = time.monotonic_ns()
+        if self.state is State.INIT:
+            self._limit = self._loop.call_later(INIT_LIMIT_S, self._init_timed_out)
         try:
             self._sandbox.launch(launch, lambda code: self._exited(number, code))
         finally:
@@ -189,7 +207,13 @@ class Environment:
         init_ms = (now_ns - self._launched_ns) / 1e6
         self.own_tmp = ready.own_tmp
         self._log.drain()
-        self._recorder.init_done(init_ms, ready, self._launched_ns, now_ns)
+        if self._services.snapshot is not None:
+            hooks_ms = None if ready.started_ns is None else (now_ns - ready.started_ns) / 1e6
+            self._recorder.restored(init_ms, hooks_ms, self._sandbox.origin)
+            self._restore = round(init_ms, 2), math.ceil(init_ms if hooks_ms is None else hooks_ms)
+        else:
+            self._recorder.init_done(init_ms, ready, self._launched_ns, now_ns)
+            self._init_ms = round(init_ms, 2)
         again = self.state is State.REINIT
         self.state = move(self.state, Move.INIT_OK)
         if again:
@@ -198,7 +222,6 @@ class Environment:
             return
         assert self._limit is not None
         self._limit.cancel()
-        self._init_ms = round(init_ms, 2)
         self.idle_since_ns = now_ns
         self._owner.on_initialised(self)
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 from preheat.execution.environment import Services
 from preheat.execution.pool import Pool
+from preheat.execution.snapshots import Snapshot
 from preheat.kernel.errors import AwsError
 from preheat.kernel.events import Throttled
 from preheat.kernel.function import FunctionVersion, Invocation, InvokeResult
 from preheat.kernel.placement import Placement, Room, place, starts_wanted
 from preheat.kernel.settings import Settings
+from preheat.sandbox.process import ProcessFactory
+from preheat.sandbox.snapshot import SnapshotFactory
 
 
 class PoolInvoker:
@@ -25,6 +29,7 @@ class PoolInvoker:
         self._in_flight = 0
         self._starting = 0
         self._live = 0
+        self._used_mb = 0
         self._janitor = self._loop.call_later(self._tick_s(), self._expire)
 
     @property
@@ -33,9 +38,7 @@ class PoolInvoker:
 
     def invoke(self, function: FunctionVersion, invocation: Invocation) -> asyncio.Future[InvokeResult]:
         answer: asyncio.Future[InvokeResult] = self._loop.create_future()
-        pool = self._pools.get(function.revision_id)
-        if pool is None:
-            pool = self._pools[function.revision_id] = Pool(function, self._services, self)
+        pool = self._pool(function)
         room = self._room(pool)
         decision = place(pool.load, room)
         if decision is Placement.THROTTLE:
@@ -49,6 +52,31 @@ class PoolInvoker:
             if decision is Placement.START:
                 self._start(pool)
         return answer
+
+    def _pool(self, function: FunctionVersion) -> Pool:
+        pool = self._pools.get(function.revision_id)
+        if pool is None:
+            services = self._services
+            if function.snap_start and isinstance(services.sandboxes, ProcessFactory):
+                factory = SnapshotFactory(services.sandboxes, self._settings.spares_max)
+                snapshot = Snapshot(function, factory, services.logs, services.endpoint_url)
+                services = replace(services, sandboxes=factory, snapshot=snapshot)
+            pool = self._pools[function.revision_id] = Pool(function, services, self)
+        elif pool.function is not function:
+            pool.function = function  # the same revision with another reserved concurrency
+        return pool
+
+    async def prepare(self, function: FunctionVersion) -> None:
+        """Take the snapshot of a `snap_start` version. Raises AwsError with the reason if its init fails."""
+        await self._pool(function).take_snapshot()
+
+    def provision(self, function: FunctionVersion, count: int) -> None:
+        self._pool(function).provision(count)
+        self._fill()
+
+    def provisioned(self, function: FunctionVersion) -> tuple[int, int, str | None]:
+        pool = self._pool(function)
+        return pool.provisioned_ready(), pool.provisioned, pool.provisioning_failure
 
     def retire(self, function: FunctionVersion) -> None:
         pool = self._pools.get(function.revision_id)
@@ -68,8 +96,9 @@ class PoolInvoker:
         self._starting -= 1
         self._fill()
 
-    def on_stopped(self) -> None:
+    def on_stopped(self, pool: Pool) -> None:
         self._live -= 1
+        self._used_mb -= pool.memory_mb
 
     def on_request_over(self) -> None:
         self._in_flight -= 1
@@ -85,20 +114,27 @@ class PoolInvoker:
         others = self._in_flight - pool.in_flight
         reserved = pool.function.reserved_concurrency
         concurrency = self._settings.account_concurrency - others if reserved is None else reserved
-        slots = min(self._settings.max_inits - self._starting, self._settings.max_environments - self._live)
+        settings = self._settings
+        by_memory = (settings.memory_budget_mb - self._used_mb) // pool.memory_mb
+        slots = min(settings.max_inits - self._starting, settings.max_environments - self._live, by_memory)
         return Room(concurrency, max(0, slots))
 
     def _start(self, pool: Pool) -> None:
         self._starting += 1
         self._live += 1
+        self._used_mb += pool.memory_mb
         pool.start()
 
     def _fill(self) -> None:
-        """Give free init slots to the pools whose requests have waited longest."""
+        """Give free init slots to the pools whose requests have waited longest, then to provisioning."""
         hungry = [pool for pool in self._pools.values() if pool.load.waiting]
         for pool in sorted(hungry, key=Pool.oldest_wait_ns):
             for _ in range(starts_wanted(pool.load, self._room(pool))):
                 self._start(pool)
+        for pool in self._pools.values():
+            if pool.provisioned:
+                for _ in range(min(pool.provisioned_missing(), self._room(pool).init_slots)):
+                    self._start(pool)
 
     def _throttle(self, function: FunctionVersion, invocation: Invocation) -> AwsError:
         reserved = function.reserved_concurrency is not None

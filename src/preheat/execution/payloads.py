@@ -49,6 +49,7 @@ def response_too_large() -> bytes:
 
 class _Typed(msgspec.Struct):
     errorType: str = ""
+    errorMessage: str = ""
 
 
 _typed = msgspec.json.Decoder(_Typed)
@@ -58,6 +59,14 @@ def error_type(body: bytes) -> str | None:
     """The errorType of an error payload, None where it has none."""
     try:
         return _typed.decode(body).errorType or None
+    except msgspec.DecodeError:
+        return None
+
+
+def error_message(body: bytes) -> str | None:
+    """The errorMessage of an error payload, None where it has none."""
+    try:
+        return _typed.decode(body).errorMessage or None
     except msgspec.DecodeError:
         return None
 

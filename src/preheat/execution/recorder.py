@@ -11,8 +11,9 @@ from preheat.execution import payloads
 from preheat.execution.channel import Ready
 from preheat.execution.journal import Journal
 from preheat.execution.logstream import LogStream
+from preheat.execution.variables import SNAP_START
 from preheat.kernel import loglines
-from preheat.kernel.events import EnvironmentStarted, EnvironmentStopped, InitDone, InvocationDone
+from preheat.kernel.events import EnvironmentStarted, EnvironmentStopped, InitDone, InvocationDone, Restored
 from preheat.kernel.function import FunctionVersion, Invocation, InvokeResult
 
 
@@ -24,12 +25,18 @@ class Serving:
     deliver: Callable[[InvokeResult], None]
     cold: bool
     init_ms: float | None
+    restore: tuple[float, int] | None = None
+    """Restore Duration and what of it is billed, in ms, where this request's REPORT shows them."""
     started_ns: int = 0
 
 
 class Recorder:
-    def __init__(self, identity: str, function: FunctionVersion, log: LogStream, journal: Journal) -> None:
+    def __init__(
+        self, identity: str, function: FunctionVersion, log: LogStream, journal: Journal, init_type: str
+    ) -> None:
         self._identity = identity
+        self._init_type = init_type
+        self._origin = "init"
         self._function = function
         self._log = log
         self._journal = journal
@@ -49,10 +56,11 @@ class Recorder:
                 version=function.version,
                 revision_id=function.revision_id,
                 sandbox=sandbox,
-                init_type="on-demand",
+                init_type=self._init_type,
             )
         )
-        self._log.add(loglines.init_start(*payloads.runtime_version(function)))
+        line = loglines.restore_start if self._init_type == SNAP_START else loglines.init_start
+        self._log.add(line(*payloads.runtime_version(function)))
         self._log.flush()
 
     def init_done(self, init_ms: float, ready: Ready, launched_ns: int, now_ns: int) -> None:
@@ -63,9 +71,29 @@ class Recorder:
             parts = [round((after - before) / 1e6, 3) for before, after in itertools.pairwise(marks)]
         self._init(init_ms, "ok", None, *parts)
 
+    def restored(self, restore_ms: float, hooks_ms: float | None, origin: str) -> None:
+        self._origin = origin
+        self._log.add(loglines.restore_report(restore_ms))
+        self._log.flush()
+        function = self._function
+        self._journal.write(
+            Restored(
+                at_ms=time.time() * 1000,
+                environment=self._identity,
+                function=function.name,
+                version=function.version,
+                restore_ms=round(restore_ms, 3),
+                hooks_ms=None if hooks_ms is None else round(hooks_ms, 3),
+                origin=origin,
+            )
+        )
+
     def init_report(self, init_ms: float, phase: str, status: str, error_type: str | None) -> None:
         """An init that failed; one that went well has no line of its own."""
-        self._log.add(loglines.init_report(init_ms, phase, status, error_type))
+        if self._init_type == SNAP_START:
+            self._log.add(loglines.restore_report(init_ms, status, error_type))
+        else:
+            self._log.add(loglines.init_report(init_ms, phase, status, error_type))
         self._log.flush()
         self._init(init_ms, status, error_type, None, None, None)
 
@@ -121,6 +149,7 @@ class Recorder:
                 serving.init_ms,
                 "" if kept else status,
                 error_type if status == "error" else None,
+                serving.restore,
             )
         )
         self._log.flush()
@@ -146,6 +175,9 @@ class Recorder:
                 error_type=error_type,
                 log_group=function.log_group,
                 log_stream=self._log.name,
+                init_type=self._init_type,
+                restore_ms=serving.restore[0] if serving.restore else None,
+                origin=self._origin,
             )
         )
         return now_ns

@@ -20,9 +20,29 @@ MAX_RESPONSE_BYTES = 6_291_556
 """The largest response: 6 MB and 100 bytes (FIDELITY.md; the same constant in RIE)."""
 _LIMITS = HttpLimits(
     header_bytes=2 * 2**20,  # /error may carry an X-Ray cause of up to 1 MiB in a header
-    body_bytes=MAX_RESPONSE_BYTES + 64 * 1024,
+    body_bytes=MAX_RESPONSE_BYTES,  # of errors; a response has `_ResponseBody`
     idle_s=float("inf"),  # a runtime waits in /next for as long as nothing is asked of it
 )
+
+
+class _ResponseBody:
+    """A response as it comes. Of one that is too large only what proves it is kept: the rest is read and
+    dropped, so that the runtime hears of its mistake instead of a broken connection."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, data: bytes) -> None:
+        room = MAX_RESPONSE_BYTES + 1 - len(self.data)
+        if room > 0:
+            self.data += data[:room]
+
+    def abort(self) -> None:
+        self.data.clear()
+
+
+def _response_body(request: HttpRequest) -> _ResponseBody | None:
+    return _ResponseBody() if request.method == "POST" and request.path.endswith("/response") else None
 
 
 class RuntimeApiTransport:
@@ -37,7 +57,7 @@ class RuntimeApi:
 
     def __init__(self, listener: RuntimeListener) -> None:
         self._listener: RuntimeListener | None = listener
-        self._server = HttpServer(self._handle, _LIMITS)
+        self._server = HttpServer(self._handle, _LIMITS, _response_body)
         self._address = ""
         self._ready = False
         self._parked: Respond | None = None
@@ -66,12 +86,14 @@ class RuntimeApi:
         self._server.close()
 
     def _handle(self, request: HttpRequest, respond: Respond) -> None:
+        if request.sink is not None:
+            request.body = bytes(request.sink.data)
         path = request.path
         if path == f"{_BASE}/invocation/next":
             self._next(request, respond)
         elif path == "/ping" or path == "/2018-06-01/ping":
             respond(HttpResponse(200, [], b"pong"))
-        elif path == f"{_BASE}/init/error":
+        elif path in (f"{_BASE}/init/error", f"{_BASE}/restore/error"):
             self._post(request, respond, self._init_error)
         elif path.startswith(f"{_BASE}/invocation/") and path.count("/") == 5:
             _, _, _, _, request_id, verb = path.split("/")
@@ -143,8 +165,20 @@ class RuntimeApi:
         if self._ready:
             return _refusal(403, "InvalidStateTransition", "init is over")
         if self._listener is not None:
-            self._listener.on_init_error(request.body)
+            self._listener.on_init_error(_typed(request))
         return _OK
+
+
+def _typed(request: HttpRequest) -> bytes:
+    """The error with the type its header gives: hooks' errors name the hook there, not in the body."""
+    given = request.header("Lambda-Runtime-Function-Error-Type")
+    try:
+        error = json.loads(request.body)
+    except ValueError:
+        return request.body
+    if not given or not isinstance(error, dict):
+        return request.body
+    return json.dumps({**error, "errorType": given}).encode()
 
 
 def _refusal(status: int, error_type: str, message: str) -> HttpResponse:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from preheat.kernel.function import FunctionVersion
 
+ON_DEMAND, PROVISIONED, SNAP_START = "on-demand", "provisioned-concurrency", "snap-start"
+"""AWS_LAMBDA_INITIALIZATION_TYPE, as AWS has it."""
 
-def runtime_variables(function: FunctionVersion, log_stream: str, endpoint_url: str) -> dict[str, str]:
+
+def runtime_variables(function: FunctionVersion, log_stream: str, endpoint_url: str, init_type: str) -> dict[str, str]:
     """The function's own variables with AWS's reserved ones over them.
 
     The credentials are placeholders that the local cloud accepts; AWS_ENDPOINT_URL leads boto3 inside a
@@ -27,7 +30,7 @@ def runtime_variables(function: FunctionVersion, log_stream: str, endpoint_url: 
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
         "AWS_LAMBDA_FUNCTION_VERSION": function.version,
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": init_type,
         "AWS_LAMBDA_LOG_FORMAT": function.log_format,
         "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group,
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,

@@ -12,6 +12,7 @@ def main() -> None:
     environ = os.environ
     runtime_dir = environ.pop("_PREHEAT_RUNTIME_DIR")
     channel_fd = int(environ.pop("_PREHEAT_CHANNEL_FD", "-1"))
+    control_fd = int(environ.pop("_PREHEAT_CONTROL_FD", "-1"))
     tmp = environ.pop("_PREHEAT_TMP")
     keep = environ.pop("_PREHEAT_KEEP", "").split(os.pathsep)
     task_root = environ["LAMBDA_TASK_ROOT"]
@@ -30,7 +31,7 @@ def main() -> None:
     os.chdir(task_root)
     _interactive_builtins()
     sys.argv = ["bootstrap", handler]
-    if channel_fd < 0:
+    if channel_fd < 0 and control_fd < 0:
         import runpy
 
         runpy.run_module("awslambdaric", run_name="__main__", alter_sys=True)
@@ -38,8 +39,15 @@ def main() -> None:
     sys.path.insert(0, guest_dir)
     import preheat_client
 
-    sys.path.remove(guest_dir)
-    preheat_client.run(handler, channel_fd, STARTED_NS, own_tmp)
+    if control_fd >= 0:
+        import preheat_snapshot
+        import preheat_watch  # noqa: F401 (found now, while our directory is on the path)
+
+        sys.path.remove(guest_dir)
+        preheat_snapshot.run(handler, control_fd, int(environ["_LAMBDA_TELEMETRY_LOG_FD"]))
+    else:
+        sys.path.remove(guest_dir)
+        preheat_client.run(handler, channel_fd, STARTED_NS, own_tmp)
 
 
 def _interactive_builtins() -> None:

@@ -29,10 +29,7 @@ _ANSWER = struct.Struct("!IBIB")
 
 def run(handler, channel_fd, started_ns, own_tmp):
     """Load the handler and serve until the channel closes; never returns."""
-    # the native client would open libcurl and poll an address we do not use
-    native = types.ModuleType("runtime_client")
-    native.initialize_client = lambda user_agent: None
-    sys.modules["runtime_client"] = native
+    without_native_client()
     from awslambdaric import bootstrap
 
     channel = socket.socket(fileno=channel_fd)
@@ -40,6 +37,23 @@ def run(handler, channel_fd, started_ns, own_tmp):
         bootstrap.run(handler, SocketClient(channel, started_ns, time.monotonic_ns(), own_tmp))
     except ChannelClosed:
         os._exit(0)
+
+
+def without_native_client():
+    """awslambdaric's native client would open libcurl and poll an address we do not use."""
+    native = types.ModuleType("runtime_client")
+    native.initialize_client = lambda user_agent: None
+    sys.modules["runtime_client"] = native
+
+
+def send_frame(channel, kind, payload):
+    channel.sendall(_HEAD.pack(len(payload), kind[0]) + payload)
+
+
+def init_error(data, error_type_override=None):
+    if error_type_override:
+        data = dict(data, errorType=error_type_override)
+    return json.dumps(data).encode("utf-8")
 
 
 class ChannelClosed(BaseException):
@@ -79,7 +93,7 @@ class SocketClient:
     def wait_next_invocation(self):
         if not self._announced:
             self._announced = True
-            self._send(b"N", self._ready)
+            send_frame(self._channel, b"N", self._ready)
         while True:
             kind, payload = self._receive()
             if kind == b"I":
@@ -97,9 +111,10 @@ class SocketClient:
         self._answer(b"E", error_response_data.encode("utf-8"), True)
 
     def post_init_error(self, error_response_data, error_type_override=None):
-        if error_type_override:
-            error_response_data = dict(error_response_data, errorType=error_type_override)
-        self._send(b"X", json.dumps(error_response_data).encode("utf-8"))
+        send_frame(self._channel, b"X", init_error(error_response_data, error_type_override))
+
+    def report_restore_error(self, restore_error_data):
+        send_frame(self._channel, b"X", init_error(restore_error_data, "Runtime.AfterRestoreError"))
 
     def _answer(self, kind, data, is_json):
         head = _ANSWER.pack(len(data) + 5, kind[0], self._peak.kib(), is_json)
@@ -108,9 +123,6 @@ class SocketClient:
         else:
             self._channel.sendall(head)
             self._channel.sendall(data)
-
-    def _send(self, kind, payload):
-        self._channel.sendall(_HEAD.pack(len(payload), kind[0]) + payload)
 
     def _receive(self):
         buffer = self._buffer

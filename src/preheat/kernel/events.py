@@ -41,8 +41,28 @@ class InitDone:
 
 
 @dataclass(frozen=True, slots=True)
+class Restored:
+    """`restore_ms` is the Restore Duration: from wanting the environment to its first request for work.
+
+    `hooks_ms` is the part from its orders on, after-restore hooks included: what AWS would bill.
+    """
+
+    at_ms: float
+    environment: str
+    function: str
+    version: str
+    restore_ms: float
+    hooks_ms: float | None
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
 class InvocationDone:
-    """`cold`: this environment's first request; `init_ms` then is its Init Duration as in REPORT."""
+    """`cold`: this environment's first request; `init_ms` then is its Init Duration as in REPORT.
+
+    With SnapStart `restore_ms` stands in its place, and `origin` tells whether the environment was forked
+    on demand ("fork") or ahead of it ("spare").
+    """
 
     at_ms: float
     request_id: str
@@ -64,6 +84,9 @@ class InvocationDone:
     error_type: str | None
     log_group: str
     log_stream: str
+    init_type: str = "on-demand"
+    restore_ms: float | None = None
+    origin: str = "init"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +107,12 @@ class EnvironmentStopped:
     served: int
 
 
-Record = EnvironmentStarted | InitDone | InvocationDone | Throttled | EnvironmentStopped
+Record = EnvironmentStarted | InitDone | Restored | InvocationDone | Throttled | EnvironmentStopped
 
 RECORD_TYPES: dict[type[Record], str] = {
     EnvironmentStarted: "environment_started",
     InitDone: "init_done",
+    Restored: "restored",
     InvocationDone: "invocation",
     Throttled: "throttle",
     EnvironmentStopped: "environment_stopped",

@@ -33,6 +33,10 @@ class FunctionVersion:
     log_format: str = "Text"
     ephemeral_storage_mb: int = 512
     reserved_concurrency: int | None = None
+    snap_start: bool = False
+    """A published version whose environments are restored from a snapshot taken after init."""
+    layer_dirs: tuple[str, ...] = ()
+    """Unpacked layers in the order attached; what AWS shows merged below /opt."""
 
     @property
     def qualified_arn(self) -> str:
@@ -69,6 +73,15 @@ class Invoker(Protocol):
     never reached the function; whatever the function itself did is an InvokeResult."""
 
     def invoke(self, function: FunctionVersion, invocation: Invocation) -> asyncio.Future[InvokeResult]: ...
+
+    async def prepare(self, function: FunctionVersion) -> None:
+        """Take the snapshot of a `snap_start` version. Raises AwsError with the reason if its init fails."""
+
+    def provision(self, function: FunctionVersion, count: int) -> None:
+        """Keep `count` environments of this revision initialised, whatever is asked of them; 0 ends it."""
+
+    def provisioned(self, function: FunctionVersion) -> tuple[int, int, str | None]:
+        """(initialised, requested, why the rest failed or None) of provisioned environments."""
 
     def retire(self, function: FunctionVersion) -> None:
         """No new invocation will name this revision: requests in flight finish, then its environments stop."""

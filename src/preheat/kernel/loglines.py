@@ -28,14 +28,18 @@ def report(
     init_ms: float | None = None,
     status: str = "",
     error_type: str | None = None,
+    restore: tuple[float, int] | None = None,
 ) -> str:
-    """One REPORT line; `status` is "" for success, else "timeout" or "error"."""
+    """One REPORT line; `status` is "" for success, else "timeout" or "error"; `restore` the Restore
+    Duration and what of it is billed, both in ms."""
     line = (
         f"REPORT RequestId: {request_id}\tDuration: {duration_ms:.2f} ms\tBilled Duration: {billed} ms\t"
         f"Memory Size: {memory_mb} MB\tMax Memory Used: {max_memory_mb} MB\t"
     )
     if init_ms is not None:
         line += f"Init Duration: {init_ms:.2f} ms\t"
+    if restore is not None:
+        line += f"Restore Duration: {restore[0]:.2f} ms\tBilled Restore Duration: {restore[1]} ms\t"
     if not status:
         return line + "\n"
     line += f"Status: {status}"
@@ -52,6 +56,17 @@ def init_report(init_ms: float, phase: str, status: str, error_type: str | None 
 
 def init_start(runtime_version: str, runtime_arn: str) -> str:
     return f"INIT_START Runtime Version: {runtime_version}\tRuntime Version ARN: {runtime_arn}\n"
+
+
+def restore_start(runtime_version: str, runtime_arn: str) -> str:
+    return f"RESTORE_START Runtime Version: {runtime_version}\tRuntime Version ARN: {runtime_arn}\n"
+
+
+def restore_report(restore_ms: float, status: str = "", error_type: str | None = None) -> str:
+    """`status` is "" for success, else "timeout" or "error"."""
+    line = f"RESTORE_REPORT Restore Duration: {restore_ms:.2f} ms"
+    line += f"\tStatus: {status}" if status else ""
+    return line + (f"\tError Type: {error_type}\n" if error_type else "\n")
 
 
 def timed_out(epoch_ms: int, request_id: str, limit_s: float) -> str:

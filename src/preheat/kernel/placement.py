@@ -62,6 +62,14 @@ def starts_wanted(load: PoolLoad, room: Room) -> int:
     return max(0, min(load.waiting - load.starting - load.idle, room.init_slots))
 
 
+def spares_wanted(recent_starts: int, spares_max: int) -> int:
+    """How many forked children to keep waiting: one, and one more for each start of the last seconds.
+
+    A burst is followed by its like more often than not; `spares_max` bounds the memory, 0 means none.
+    """
+    return min(spares_max, 1 + recent_starts)
+
+
 def expired(idle_since_ns: Iterable[tuple[str, int]], now_ns: int, keep_alive_ns: int) -> list[str]:
     """The environments (id, idle since) whose keep-alive has run out."""
     return [identity for identity, since_ns in idle_since_ns if now_ns - since_ns >= keep_alive_ns]

@@ -18,21 +18,27 @@ class Settings:
     account_id: str = "000000000000"
     max_inits: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Environments initialising at once, over all functions: a burst must not drown the machine."""
-    max_environments: int = field(default_factory=lambda: _environments_in_memory())
-    """Environments alive at once, over all functions; requests beyond wait. By default what three
-    quarters of the machine's memory hold at 128 MB each."""
+    max_environments: int = 4000
+    """Environments alive at once, over all functions; requests beyond wait."""
+    memory_budget_mb: int = field(default_factory=lambda: _three_quarters_of_memory_mb())
+    """Environments are started while their estimated memory (128 MB each, 4 MB if restored from a
+    snapshot, whose pages they share) stays within this; requests beyond wait."""
+    spares_max: int = 8
+    """Children of a snapshot forked ahead of demand, at most, per function; 0 for none."""
     account_concurrency: int = 1000
     """Concurrent executions per account (AWS's default quota)."""
     keep_alive_s: float = 600.0
     """An execution environment idle for longer is shut down."""
+    async_retry_s: float = 60.0
+    """A failed asynchronous invocation is tried again after this, and a last time after twice as long."""
     transport: str = "socket"
     """How Python's runtime client speaks to the server: "socket" or "http" (the Runtime API)."""
     sandbox: str = "process"
 
 
-def _environments_in_memory() -> int:
+def _three_quarters_of_memory_mb() -> int:
     try:
         total_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     except (ValueError, OSError):
         total_mb = 8192
-    return max(8, total_mb * 3 // 4 // 128)
+    return total_mb * 3 // 4

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 import time
 from collections import deque
 from collections.abc import Callable
@@ -143,6 +145,8 @@ class HttpConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._eof = True
+        if self._in_message:
+            self._refuse(400, "the request ended before it was whole")
         return self.busy or bool(self._last_word)  # a half-closed client still gets its answers
 
     def pause_writing(self) -> None:
@@ -368,7 +372,7 @@ class HttpConnection(asyncio.Protocol):
             self._turn_over(keep_alive)
         elif self._transport is not None:
             self._serving = False
-            self._transport.abort() if by_close else self._transport.close()
+            _reset(self._transport) if by_close else self._transport.close()
 
     async def _pump(self, response: HttpResponse, chunked: bool) -> bool:
         """Write the stream as fast as the client reads. False where it was not of the announced length."""
@@ -386,6 +390,12 @@ class HttpConnection(asyncio.Protocol):
         if chunked and self._transport is not None:
             self._transport.write(b"0\r\n\r\n")
         return response.length is None or sent == response.length
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Close so that the client sees an error and not the end of a response."""
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 async def _close(response: HttpResponse) -> None:

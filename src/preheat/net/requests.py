@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote_from_bytes
-
 from preheat.kernel.http import Headers, HttpRequest
-
-_URL_SAFE = bytes(range(0x21, 0x7F)).decode()
 
 
 class Refused(Exception):
@@ -20,7 +16,7 @@ class Refused(Exception):
 def check_headers(headers: Headers, http_version: str) -> tuple[int, bool]:
     """(announced size of the body or 0, is 100 Continue expected); raises Refused for what cannot be trusted."""
     hosts = size = 0
-    length = chunked = expects = False
+    length = chunked = upgrade = expects = False
     for name, value in headers:
         lowered = name.lower()
         if lowered == "host":
@@ -30,10 +26,14 @@ def check_headers(headers: Headers, http_version: str) -> tuple[int, bool]:
             size = int(value) if value.isdecimal() else 0  # the parser has refused what is no number
         elif lowered == "transfer-encoding":
             chunked = True
+        elif lowered == "upgrade":
+            upgrade = True
         elif lowered == "expect":
             expects = value.lower() == "100-continue"
     if length and chunked:  # RFC 9112, 6.1: the way requests are smuggled
         raise Refused(400, "Content-Length with Transfer-Encoding")
+    if upgrade and (size or chunked):  # httptools would take the body for the next request
+        raise Refused(400, "Upgrade with a body")
     if hosts > 1 or (not hosts and http_version != "1.0"):  # RFC 9112, 3.2
         raise Refused(400, "exactly one Host header is needed")
     return size, expects
@@ -50,13 +50,5 @@ def set_target(request: HttpRequest, url: bytes) -> None:
         host = ("Host", authority.decode("latin-1"))
         request.headers[:] = [host if name.lower() == "host" else (name, value) for name, value in request.headers]
     path, _, query = url.partition(b"?")
-    request.path = _text(path)
-    request.query = _text(query)
-
-
-def _text(raw: bytes) -> str:
-    """Request targets are ASCII; bytes beyond it, which some clients send bare, are percent-encoded."""
-    try:
-        return raw.decode("ascii")
-    except UnicodeDecodeError:
-        return quote_from_bytes(raw, safe=_URL_SAFE)
+    request.path = path.decode("latin-1")  # ASCII: the parser lets nothing else through
+    request.query = query.decode("latin-1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 _ROOT = Path("/sys/fs/cgroup")
 PIDS_MAX = 1024
 """Processes and threads of one environment (AWS's limit, Lambda quotas)."""
+_DYING_S = 2.0
 
 
 def hierarchies() -> list[Path]:
@@ -45,10 +47,16 @@ class CgroupParent:
 
     def left_over(self) -> list[Cgroup]:
         """The groups of environments that an earlier server did not remove."""
-        names = {entry.name for path in self.paths for entry in path.iterdir() if entry.is_dir()}
+        present = [path for path in self.paths if path.is_dir()]
+        names = {entry.name for path in present for entry in path.iterdir() if entry.is_dir()}
         return [Cgroup([path / name for path in self.paths]) for name in sorted(names)]
 
     def remove(self) -> None:
+        """The groups of environments too: those whose killed processes the kernel has not ended yet are
+        waited for, bounded, because nobody else will remove them."""
+        deadline = time.monotonic() + _DYING_S
+        while [group for group in self.left_over() if not group.remove()] and time.monotonic() < deadline:
+            time.sleep(0.005)
         for path in self.paths:
             with contextlib.suppress(OSError):
                 path.rmdir()
@@ -82,7 +90,7 @@ class Cgroup:
     def kill(self) -> int:
         """SIGKILL every member until none is left (a fork bomb outruns one pass); returns how many."""
         killed: set[int] = set()
-        deadline = time.monotonic() + 2.0
+        deadline = time.monotonic() + _DYING_S
         while (pids := self.pids()) and time.monotonic() < deadline:
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
@@ -106,6 +114,13 @@ class Cgroup:
                 if key == "oom_kill":
                     return int(value)
         return 0
+
+    def remove_soon(self, attempts: int = 50) -> None:
+        """Remove the group once its killed processes are gone: the kernel takes a moment."""
+        if self.remove() or attempts == 0:
+            return
+        with contextlib.suppress(RuntimeError):  # no loop any more: the parent group's removal waits for it
+            asyncio.get_running_loop().call_later(0.1, self.remove_soon, attempts - 1)
 
     def remove(self) -> bool:
         """True once every directory is gone; a group whose processes are still dying cannot be removed."""

@@ -53,6 +53,8 @@ class FakeContext:
 
 
 class FakeSandbox:
+    origin = "init"
+
     def __init__(self) -> None:
         self.tmp = Path(tempfile.mkdtemp(prefix="preheat-fake-"))
         self._runtime: _Runtime | None = None

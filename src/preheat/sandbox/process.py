@@ -72,12 +72,14 @@ class ProcessFactory:
 class ProcessSandbox:
     """One environment's place: a directory, a cgroup, at most one process tree."""
 
+    origin = "init"
+
     def __init__(self, factory: ProcessFactory, environment: str) -> None:
         self._factory = factory
         self._directory = factory.root / environment
-        self._tmp = self._directory / "tmp"
-        self._tmp.mkdir(parents=True, exist_ok=True)
-        self._tmp.chmod(0o1777)
+        self.tmp = self._directory / "tmp"
+        self.tmp.mkdir(parents=True, exist_ok=True)
+        self.tmp.chmod(0o1777)
         self._cgroup: Cgroup | None = None
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
@@ -92,13 +94,16 @@ class ProcessSandbox:
             "LAMBDA_RUNTIME_DIR": str(runtime_dir),
             "_LAMBDA_TELEMETRY_LOG_FD": str(launch.output_fd),
             "_PREHEAT_RUNTIME_DIR": str(runtime_dir),
-            "_PREHEAT_KEEP": os.pathsep.join(_below_tmp(command, runtime_dir, Path(launch.code_dir))),
-            _MARK: str(self._tmp),
+            "_PREHEAT_KEEP": os.pathsep.join(self.kept(launch)),
+            _MARK: str(self.tmp),
         }
         descriptors = [launch.output_fd]
         if launch.channel_fd is not None:
             environ["_PREHEAT_CHANNEL_FD"] = str(launch.channel_fd)
             descriptors.append(launch.channel_fd)
+        if launch.control_fd is not None:
+            environ["_PREHEAT_CONTROL_FD"] = str(launch.control_fd)
+            descriptors.append(launch.control_fd)
         if self._cgroup is None and self._factory.cgroups.paths:
             self._cgroup = self._factory.cgroups.child(self._environment, launch.memory_mb)
         process = subprocess.Popen(
@@ -116,6 +121,11 @@ class ProcessSandbox:
         self._process = process
         _watch(process, on_exit)
 
+    def kept(self, launch: Launch) -> list[str]:
+        """What of this launch lies below /tmp and must stay reachable under the environment's own /tmp."""
+        runtime_dir = self._factory.runtimes.directory(launch.runtime)
+        return _below_tmp(interpreter(launch.runtime), runtime_dir, Path(launch.code_dir))
+
     def kill(self) -> None:
         process = self._process
         if process is None:
@@ -126,20 +136,17 @@ class ProcessSandbox:
         if self._cgroup is not None:
             self._cgroup.kill()
         else:
-            _kill_marked(str(self._tmp))
+            _kill_marked(str(self.tmp))
 
     def destroy(self) -> None:
         self.kill()
         shutil.rmtree(self._directory, ignore_errors=True)
         if self._cgroup is not None:
-            _remove_later(self._cgroup)
+            self._cgroup.remove_soon()
 
     def peak_memory_mb(self) -> int:
-        process = self._process
-        if process is not None:
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                status = Path(f"/proc/{process.pid}/status").read_text()
-                return -(-int(status.split("VmHWM:")[1].split()[0]) // 1024)
+        if self._process is not None:
+            return peak_of(self._process.pid)
         return self._cgroup.peak_memory_mb() if self._cgroup is not None else 0
 
     def out_of_memory(self) -> bool:
@@ -147,6 +154,15 @@ class ProcessSandbox:
         kills = self._cgroup.oom_kills() if self._cgroup is not None else 0
         seen, self._oom_seen = self._oom_seen, kills
         return kills > seen
+
+
+def peak_of(pid: int) -> int:
+    """A process's peak resident memory in MB (VmHWM); 0 where it cannot be known."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        return -(-int(status.split("VmHWM:")[1].split()[0]) // 1024)
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def _below_tmp(command: Path, runtime_dir: Path, code_dir: Path) -> list[str]:
@@ -179,17 +195,6 @@ def _watch(process: subprocess.Popen[bytes], on_exit: OnExit) -> None:
         on_exit(process.wait())
 
     loop.add_reader(pidfd, exited)
-
-
-def _remove_later(group: Cgroup, attempts: int = 50) -> None:
-    """Remove the group once its killed processes are gone: the kernel takes a moment."""
-    if group.remove() or attempts == 0:
-        return
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    loop.call_later(0.1, _remove_later, group, attempts - 1)
 
 
 def _kill_marked(prefix: str) -> int:

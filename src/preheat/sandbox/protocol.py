@@ -14,7 +14,7 @@ class Launch:
     `environ` is the whole environment of the process, nothing is inherited. `channel_fd` is our runtime
     client's end of a socket pair, None where the runtime speaks HTTP (AWS_LAMBDA_RUNTIME_API).
     `output_fd` becomes stdout, stderr and the telemetry log's descriptor. Both descriptors stay the
-    caller's, to be closed after `launch` returns.
+    caller's, to be closed after `launch` returns, as is `control_fd`.
     """
 
     runtime: str
@@ -24,6 +24,8 @@ class Launch:
     environ: Mapping[str, str]
     output_fd: int
     channel_fd: int | None = None
+    control_fd: int | None = None
+    """Given to a template only: the runtime stops at its restore point and serves forks on it."""
 
 
 OnExit = Callable[[int], None]
@@ -35,6 +37,9 @@ class Sandbox(Protocol):
 
     There is no harm in calling any method after `destroy`, nor in killing what has exited.
     """
+
+    origin: str
+    """Where the last launch's process came from: "init" (started from nothing), "fork" or "spare"."""
 
     def launch(self, launch: Launch, on_exit: OnExit) -> None:
         """Start the runtime. At most one process tree runs at a time; raises OSError if none can be."""

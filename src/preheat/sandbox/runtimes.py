@@ -10,7 +10,7 @@ from pathlib import Path
 from preheat.kernel.errors import PreheatError
 from preheat.kernel.interpreters import interpreter
 
-_CLIENT = ("awslambdaric", "simplejson", "snapshot_restore_py")
+_CLIENT = ("awslambdaric", "simplejson", "snapshot_restore_py", "snapshot_restore_py.py")
 _OURS = (*_CLIENT, "boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py", "urllib3")
 _NATIVE = "runtime_client"
 _OLDEST_WITH_NAMED_CLIENT = "awslambdaric>=2.0"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -89,6 +91,9 @@ class Client:
         return await asyncio.wait_for(self.reader.read(), TIMEOUT_S)
 
     def reset(self) -> None:
+        """Vanish: the server sees a lost connection, not the end of what is sent."""
+        linger = struct.pack("ii", 1, 0)
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.writer.transport.abort()
 
 

@@ -132,6 +132,7 @@ def test_100_continue_waits_for_the_answers_before_it() -> None:
 
 BAD = {
     "garbage": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+    "bytes beyond ASCII": ("GET /ä HTTP/1.1\r\nHost: h\r\n\r\n".encode(), 400),
     "no version": (b"GET /\r\n\r\n", 400),
     "bad header": (b"GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n", 400),
     "space before colon": (b"GET / HTTP/1.1\r\nHost : h\r\n\r\n", 400),
@@ -149,6 +150,10 @@ BAD = {
     "two lengths": (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400),
     "signed length": (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +3\r\n\r\nabc", 400),
     "chunked not last": (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400),
+    "upgrade with a body": (
+        b"POST / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 3\r\n\r\nabc",
+        400,
+    ),
     "bad chunk size": (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
     "asterisk": (b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", 400),
     "connect": (b"CONNECT a:1 HTTP/1.1\r\nHost: h\r\n\r\n", 400),
@@ -215,16 +220,20 @@ def test_a_large_body_gets_its_413_although_the_client_is_still_sending() -> Non
 
 def test_slow_clients_are_closed_while_others_are_served() -> None:
     async def scenario() -> None:
-        async with front(message_s=0.1, idle_s=0.1) as running:
-            async with running.client() as slow, running.client() as idle, running.client() as body:
-                slow.send(b"GET / HTTP/1.1\r\nHo")
-                body.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nx")
-                async with running.client() as quick:
-                    quick.get("/quick")
-                    assert (await quick.answer()).status == 200
-                assert (await slow.answer()).status == 408
-                assert (await body.answer()).status == 408
-                assert await idle.rest() == b""
+        async with (
+            front(message_s=0.1, idle_s=0.1) as running,
+            running.client() as slow,
+            running.client() as idle,
+            running.client() as body,
+            running.client() as quick,
+        ):
+            slow.send(b"GET / HTTP/1.1\r\nHo")
+            body.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nx")
+            quick.get("/quick")
+            assert (await quick.answer()).status == 200
+            assert (await slow.answer()).status == 408
+            assert (await body.answer()).status == 408
+            assert await idle.rest() == b""
 
     run(scenario())
 
@@ -276,8 +285,8 @@ def test_drain_finishes_what_is_in_flight_and_closes() -> None:
             _, respond = await held.take()
             draining = asyncio.create_task(running.server.drain(5.0))
             await asyncio.sleep(0)
-            with pytest.raises(OSError, match="."):
-                await _refused(running)
+            with pytest.raises(OSError):  # noqa: PT011 (whichever way: refused, or closed at once)
+                await _ask(running)
             respond(HttpResponse(200, [], b"done"))
             answer = await busy.answer()
             assert (answer.body, answer.headers["connection"]) == (b"done", "close")
@@ -287,7 +296,7 @@ def test_drain_finishes_what_is_in_flight_and_closes() -> None:
     run(scenario())
 
 
-async def _refused(running: Running) -> None:
+async def _ask(running: Running) -> None:
     async with running.client() as client:
         client.get()
         if not await client.rest():
@@ -299,12 +308,8 @@ def test_an_offered_upgrade_is_declined_and_what_follows_is_served() -> None:
         async with front() as running, running.client() as client:
             client.send(b"GET /1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
             client.get("/2")
-            client.send(
-                b"POST /3 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 3\r\n\r\nabc"
-                b"GET /4 HTTP/1.1\r\nHost: h\r\n\r\n"
-            )
-            seen = [(await client.answer()).headers["x-seen"] for _ in range(4)]
-            assert seen == ["GET /1", "GET /2", "POST /3", "GET /4"]
+            seen = [(await client.answer()).headers["x-seen"] for _ in range(2)]
+            assert seen == ["GET /1", "GET /2"]
 
     run(scenario())
 
@@ -317,8 +322,6 @@ def test_targets_reach_the_handler_as_sent() -> None:
                 assert (await client.answer()).headers["x-seen"] == f"GET {path}"
             client.send(b"GET http://a1.execute-api.h/p?q HTTP/1.1\r\nHost: other\r\n\r\n")
             assert (await client.answer()).headers["x-seen"] == "GET /p?q"
-            client.send("GET /ä?ö HTTP/1.1\r\nHost: h\r\n\r\n".encode())
-            assert (await client.answer()).headers["x-seen"] == "GET /%C3%A4?%C3%B6"
 
     run(scenario())
 
@@ -403,8 +406,8 @@ def test_a_client_that_never_reads_is_cut_off() -> None:
 
         async with front(large, write_s=0.1) as running, running.client(limit=1024) as client:
             client.get()
+            await asyncio.sleep(0.5)  # not reading is what is tested
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-                await asyncio.sleep(0.5)  # not reading is what is tested
                 await client.answer()
 
     run(scenario())

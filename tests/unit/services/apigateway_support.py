@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +54,33 @@ class FakeLambda:
         future.set_result(InvokeResult(self.payload, self.function_error, "$LATEST", "r"))
 
 
+class FakeLogs:
+    """LogSink: lines by (group, stream)."""
+
+    def __init__(self) -> None:
+        self.lines: dict[tuple[str, str], list[str]] = {}
+
+    def create_stream(self, group: str, stream: str) -> None:
+        self.lines.setdefault((group, stream), [])
+
+    def put(self, group: str, stream: str, events: Sequence[tuple[int, str]]) -> None:
+        self.lines[group, stream] += [message for _, message in events]
+
+
 class Cloud:
     """`call` is the control plane, `request` and `send` the data plane."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "apigateway.db"
         self.functions = FakeLambda()
+        self.logs = FakeLogs()
         self.open()
 
     def open(self) -> None:
         """Start from what the database holds, as a restarted server does."""
         self.store = Store(self.path)
         self.provider = ApiGatewayProvider(self.store)
-        self.gateway = Gateway(self.store, self.functions, self.functions, ACCOUNT)
+        self.gateway = Gateway(self.store, self.functions, self.functions, self.logs, ACCOUNT)
 
     def call(self, operation: str, /, **params: Any) -> dict[str, Any]:
         context = OperationContext(

@@ -6,7 +6,7 @@ import asyncio
 import io
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -33,14 +33,22 @@ CONTEXT = OperationContext(
 
 
 class FakeInvoker:
-    """Keeps what it was asked; answers at once, or by `answer`."""
+    """Keeps what it was asked; answers at once, or by `answer`; `snapshot` and `capacity` say how the rest goes."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[FunctionVersion, Invocation]] = []
         self.retired: list[FunctionVersion] = []
+        self.prepared: list[FunctionVersion] = []
+        self.snapshot: Callable[[FunctionVersion], Awaitable[None]] = self._at_once
+        self.provisions: dict[str, int] = {}
+        self.capacity = 1000
+        self.shortage: str | None = None
         self.answer: Callable[[FunctionVersion, Invocation], InvokeResult] = lambda function, invocation: InvokeResult(
             b'{"ok": true}', None, function.version, invocation.request_id, b"the tail\n"
         )
+
+    async def _at_once(self, function: FunctionVersion) -> None:
+        """A snapshot that is taken in no time."""
 
     def invoke(self, function: FunctionVersion, invocation: Invocation) -> asyncio.Future[InvokeResult]:
         self.asked.append((function, invocation))
@@ -53,6 +61,17 @@ class FakeInvoker:
 
     def retire(self, function: FunctionVersion) -> None:
         self.retired.append(function)
+
+    async def prepare(self, function: FunctionVersion) -> None:
+        self.prepared.append(function)
+        await self.snapshot(function)
+
+    def provision(self, function: FunctionVersion, count: int) -> None:
+        self.provisions[function.revision_id] = count
+
+    def provisioned(self, function: FunctionVersion) -> tuple[int, int, str | None]:
+        count = self.provisions.get(function.revision_id, 0)
+        return min(count, self.capacity), count, self.shortage
 
 
 def this_python(runtime: str) -> Path:

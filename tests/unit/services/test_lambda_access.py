@@ -44,7 +44,7 @@ def test_a_permission_is_shown_as_aws_shows_it_until_removed(tmp_path: Path) -> 
                 "Statement": [statement],
             }
             removal = {"FunctionName": "iris", "StatementId": "gateway"}
-            with pytest.raises(AwsError, match="The RevisionId provided does not match") as error:
+            with pytest.raises(AwsError, match="The Revision Id provided does not match") as error:
                 provider.remove_permission(CONTEXT, {**removal, "RevisionId": "old"})
             assert error.value.status == 412
             with pytest.raises(AwsError, match="Statement other is not found in resource policy"):

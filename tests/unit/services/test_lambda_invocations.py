@@ -120,10 +120,10 @@ def test_the_answer_by_dicts_is_the_same(tmp_path: Path) -> None:
         ),
         (
             "iris",
-            post(X_Amz_Invocation_Type="Event"),
-            501,
-            "NotImplementedException",
-            "InvocationType Event is not built in preheat yet",
+            post(b'"' + b" " * 1_048_575 + b'"', X_Amz_Invocation_Type="Event"),
+            413,
+            "RequestEntityTooLargeException",
+            "Request must be smaller than 1048576 bytes for the InvokeFunction operation",
         ),
         (
             "iris",

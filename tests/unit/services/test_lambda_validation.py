@@ -113,10 +113,7 @@ def test_memory_is_taken_exactly_between_its_limits(memory_mb: int) -> None:
 @pytest.mark.parametrize(
     "params",
     [
-        {"Layers": ["arn"]},
-        {"Publish": True},
         {"VpcConfig": {"SubnetIds": ["subnet-1"]}},
-        {"DeadLetterConfig": {"TargetArn": "arn"}},
         {"PackageType": "Image"},
         {"Code": {"ImageUri": "uri"}},
     ],

@@ -19,11 +19,11 @@ MANY = 60
 """Fewer values than this are lost in narrow bins."""
 
 
-def bin_edges(values: Sequence[float], bins: int) -> list[float]:
+def bin_edges(values: Any, bins: int) -> list[float]:
     """Equal bins over the range of the values, equal in ratio where the range asks for a logarithmic axis."""
     import numpy as np
 
-    low, high = min(values), max(values)
+    low, high = float(np.min(values)), float(np.max(values))
     if style.is_wide_range(low, high):
         return [float(edge) for edge in np.geomspace(low * 0.96, high * 1.04, bins + 1)]
     margin = max((high - low) * 0.06, high * 0.02, 1e-3)
@@ -33,31 +33,33 @@ def bin_edges(values: Sequence[float], bins: int) -> list[float]:
 @style.styled
 def cold_histogram(study: Study, summary: Mapping[str, Any], narrow: bool) -> tuple[Figure, str]:
     """Cold requests above; below, on the same axis, the warm requests that waited."""
+    import numpy as np
+
     cold, waited = study.times_ms(Label.COLD), study.times_ms(Label.WARM_WAITED)
-    panels = [1.25, 1.0] if waited else [1.0]
-    figure, axes = style.new_figure(narrow, panels, (5.0 if narrow else 4.6) if waited else 3.6, share_x=True)
+    panels = [1.25, 1.0] if len(waited) else [1.0]
+    figure, axes = style.new_figure(narrow, panels, (5.0 if narrow else 4.6) if len(waited) else 3.6, share_x=True)
     style.title(figure, _cold_title(summary), narrow)
-    if not cold and not waited:
+    if not len(cold) and not len(waited):
         style.note(axes[0], _why_empty(summary))
         return figure, f"An empty histogram: {_why_empty(summary)}."
     few = len(cold) + len(waited) < MANY
-    edges = bin_edges([*cold, *waited], 16 if few else 24 if narrow else 40)
+    edges = bin_edges(np.concatenate([cold, waited]), 16 if few else 24 if narrow else 40)
     _bars(axes[0], cold, edges, style.VERMILLION, f"cold: {count(len(cold), 'request')}")
-    for value in cold:
+    for value in cold if len(cold) <= MANY * 10 else ():
         axes[0].axvline(value, 0, 0.09, color=style.INK, lw=1.3, zorder=5)
-    if not cold:
+    if not len(cold):
         style.note(axes[0], "no cold starts")
-    if waited:
+    if len(waited):
         _bars(axes[1], waited, edges, style.SKY, f"warm, but waited: {count(len(waited), 'request')}")
     for panel in axes:
         panel.set_ylabel("requests")
     style.milliseconds(axes[-1].xaxis, edges[0], edges[-1], fine=not narrow)
     axes[-1].set_xlim(edges[0], edges[-1])
-    axes[-1].set_xlabel(f"response time at the client (ms{_log_word(edges)})")
+    axes[-1].set_xlabel(f"{clock_of(summary)} (ms{_log_word(edges)})")
     return figure, _cold_alternative(summary)
 
 
-def _bars(axes: Axes, values: Sequence[float], edges: Sequence[float], colour: str, label: str) -> None:
+def _bars(axes: Axes, values: Any, edges: Sequence[float], colour: str, label: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     heights, _, _ = axes.hist(values, bins=edges, color=colour, edgecolor=style.PAPER, linewidth=0.6)
@@ -67,13 +69,18 @@ def _bars(axes: Axes, values: Sequence[float], edges: Sequence[float], colour: s
     axes.text(0.008, 0.97, label, transform=axes.transAxes, ha="left", va="top", color=style.INK, fontweight="bold")
 
 
+def clock_of(summary: Mapping[str, Any]) -> str:
+    """Whose time it is that the figures show."""
+    return "response time at the client" if summary["times"] == "client" else "initialisation and handler"
+
+
 def _log_word(edges: Sequence[float]) -> str:
     return ", logarithmic" if style.is_wide_range(edges[0], edges[-1]) else ""
 
 
 def _why_empty(summary: Mapping[str, Any]) -> str:
     if summary["label_method"] == "none":
-        return "cold or warm is not known without the journal"
+        return "cold or warm is not known"
     return "no cold starts in this run" if summary["requests"] else "no requests in this run"
 
 
@@ -112,7 +119,7 @@ def warm_histogram(study: Study, summary: Mapping[str, Any], narrow: bool) -> tu
 
     warm = study.times_ms(Label.WARM)
     figure, axes = style.new_figure(narrow, [1.0], 4.4 if narrow else 4.2)
-    if not warm:
+    if not len(warm):
         style.title(figure, "Warm requests: none to show", narrow)
         why = "no warm requests that did not wait" if summary["label_method"] != "none" else _why_empty(summary)
         style.note(axes[0], why)
@@ -129,7 +136,7 @@ def warm_histogram(study: Study, summary: Mapping[str, Any], narrow: bool) -> tu
     style.milliseconds(panel.xaxis, edges[0], edges[-1], fine=not narrow)
     panel.set_xlim(edges[0], edges[-1])
     panel.grid(visible=False, axis="x")
-    panel.set_xlabel(f"response time at the client (ms{_log_word(edges)})")
+    panel.set_xlabel(f"{clock_of(summary)} (ms{_log_word(edges)})")
     panel.set_ylabel("requests")
     told = ", ".join(f"{name} {duration(value)}" for name, value in marks)
     return figure, f"Histogram of {count(len(warm), 'warm response time')}: {told}."

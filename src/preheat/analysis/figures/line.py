@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WIDTHS_S = (1, 2, 5, 10, 30, 60, 300, 600, 1800, 3600)
+_WIDTHS_S = (1, 2, 5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 21600, 86400, 604800)
 _MOST_BUCKETS = 150
+_MOST_POINTS = 20_000
+"""More points than this make a page heavy and tell nothing apart; the histograms hold them all."""
 
 
 def bucket_s(span_s: float) -> int:
@@ -27,16 +29,15 @@ def over_time(study: Study, width_s: int) -> dict[str, list[float]]:
     """p50, p95 and max of the answered requests by the time they were sent; `at` is the middle of each bucket."""
     import numpy as np
 
-    buckets: dict[int, list[float]] = {}
-    for item in study.labelled:
-        if item.request.status:
-            number = int((item.request.start_s - study.start_s) // width_s)
-            buckets.setdefault(number, []).append(item.request.response_ms)
+    at, times = study.answered
+    number = np.maximum((at // width_s).astype(np.int64), 0)
+    order = np.argsort(number, kind="stable")
+    edges = np.searchsorted(number[order], np.arange(int(number.max(initial=-1)) + 2))
     series: dict[str, list[float]] = {"at": [], "p50": [], "p95": [], "max": []}
-    for number in range(max(buckets, default=-1) + 1):
-        sample = buckets.get(number)
-        quantiles = np.percentile(sample, [50, 95, 100]) if sample else [np.nan] * 3
-        series["at"].append((number + 0.5) * width_s)
+    for bucket, (first, last) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        sample = times[order[first:last]]
+        quantiles = np.percentile(sample, [50, 95, 100]) if len(sample) else [np.nan] * 3
+        series["at"].append((bucket + 0.5) * width_s)
         for name, value in zip(("p50", "p95", "max"), quantiles, strict=True):
             series[name].append(float(value))
     return series
@@ -45,7 +46,8 @@ def over_time(study: Study, width_s: int) -> dict[str, list[float]]:
 @style.styled
 def line(study: Study, summary: Mapping[str, Any], narrow: bool) -> tuple[Figure, str]:
     """The line graph; where Locust's history is there, the number of users below it."""
-    users = [(at - study.start_s, number) for at, number in study.folder.users] if study.labelled else []
+    is_shared = study.labelled and study.folder.clock == "epoch"
+    users = [(at - study.start_s, number) for at, number in study.folder.users] if is_shared else []
     users = [(at, number) for at, number in users if -1 <= at <= study.span_s]
     rows = [4.2, 1.0] if users else [1.0]
     figure, axes = style.new_figure(narrow, rows, 5.2 if narrow else 4.6, share_x=True)
@@ -60,8 +62,8 @@ def line(study: Study, summary: Mapping[str, Any], narrow: bool) -> tuple[Figure
     low, high = summary["all_ms"]["min"], summary["all_ms"]["max"]
     style.milliseconds(axes[0].yaxis, low / 1.3, high * 1.6)
     axes[0].set_ylim((low / 1.3, high * 1.6) if style.is_wide_range(low / 1.3, high * 1.6) else (0, high * 1.15))
-    axes[0].set_ylabel("response time (ms)")
-    last_s = max(study.labelled[-1].request.start_s - study.start_s, width_s)
+    axes[0].set_ylabel(f"{'response time' if summary['times'] == 'client' else 'init + handler'} (ms)")
+    last_s = max(float(study.answered[0].max()), width_s)
     axes[0].set_xlim(left=-0.01 * last_s, right=last_s * 1.01)
     columns = 2 if narrow else 5
     axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, borderaxespad=0.2, columnspacing=1.4)
@@ -93,10 +95,8 @@ def _draw_points(axes: Axes, study: Study) -> None:
         (Label.COLD, "cold start", style.VERMILLION, "D", 46, 4),
     )
     for label, text, colour, marker, size, order in kinds:
-        chosen = [item.request for item in study.select(label) if item.request.status]
-        if chosen:
-            at = [request.start_s - study.start_s for request in chosen]
-            heights = [request.response_ms for request in chosen]
+        at, heights = study.series(label)
+        if 0 < len(at) <= _MOST_POINTS:
             axes.scatter(
                 at, heights, s=size, c=colour, marker=marker, label=text, zorder=order, edgecolors=style.PAPER, lw=0.6
             )

@@ -22,6 +22,8 @@ COLOURS = {
     anatomy.RUNTIME: style.ORANGE,
     anatomy.MODULE: style.VERMILLION,
     anatomy.INIT: style.BLUE,
+    anatomy.RESTORE: style.BLUE,
+    anatomy.UNSEEN: style.GREY,
     anatomy.HANDLER: style.GREEN,
     anatomy.REST: style.FAINT,
 }
@@ -30,7 +32,7 @@ COLOURS = {
 def median_and_worst(study: Study) -> list[tuple[str, LabelledRequest, list[anatomy.Part]]]:
     """The lower median and the slowest of the cold requests that waited for the start (of all cold ones where none
     did); one entry where there is only one."""
-    served = [found for found in anatomy.cold_anatomies(study) if _was_served(found[0])]
+    served = [found for found in anatomy.cold_anatomies(study) if found[0].served]
     felt = [found for found in served if found[0].waited] or served
     ordered = sorted(felt, key=lambda found: found[0].request.response_ms)
     if not ordered:
@@ -39,10 +41,6 @@ def median_and_worst(study: Study) -> list[tuple[str, LabelledRequest, list[anat
     if len(ordered) == 1:
         return [("the only cold start", *worst)]
     return [("median cold start", *median), ("worst cold start", *worst)]
-
-
-def _was_served(item: LabelledRequest) -> bool:
-    return item.invocation is not None and item.invocation.status == "ok"
 
 
 @style.styled
@@ -101,5 +99,7 @@ def _short(name: str) -> str:
         anatomy.RUNTIME: "runtime",
         anatomy.MODULE: "module",
         anatomy.INIT: "init",
+        anatomy.RESTORE: "restore",
+        anatomy.UNSEEN: "before it",
         anatomy.REST: "the rest",
     }.get(name, name)

@@ -11,12 +11,19 @@ from msgspec import UNSET
 
 from preheat.aws.context import OperationContext
 from preheat.services.apigateway import errors
-from preheat.services.apigateway.models import Resource, RestApi, Stage, present, wire
+from preheat.services.apigateway.models import Model, Resource, RestApi, Stage, present, wire
 from preheat.services.apigateway.paging import page
 from preheat.services.apigateway.patch import Patch, boolean, patch_list, patches, require_replace
 from preheat.services.apigateway.store import ApiState, Store, new_id
 
 _TAGGABLE = re.compile(r"arn:aws[\w-]*:apigateway:[\w-]*::/restapis/(?P<api>\w+)(?:/stages/(?P<stage>[\w-]+))?")
+_EMPTY_SCHEMA = (
+    '{\n  "$schema": "http://json-schema.org/draft-04/schema#",\n  "title" : "Empty Schema",\n  "type" : "object"\n}'
+)
+_ERROR_SCHEMA = (
+    '{\n  "$schema" : "http://json-schema.org/draft-04/schema#",\n  "title" : "Error Schema",\n  "type" : "object",\n'
+    '  "properties" : {\n    "message" : { "type" : "string" }\n  }\n}'
+)
 _ENDPOINT_TYPES = ("EDGE", "REGIONAL", "PRIVATE")
 
 
@@ -43,7 +50,7 @@ class ApiOperations:
             tags=present(params.get("tags")),
             disable_execute_api_endpoint=params.get("disableExecuteApiEndpoint", False),
         )
-        self._store.create_api(rest_api, root)
+        self._store.create_api(rest_api, root, default_models())
         return wire(rest_api)
 
     def get_rest_api(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
@@ -102,6 +109,26 @@ class ApiOperations:
             self._store.put_api(msgspec.structs.replace(state.rest_api, tags=present(tags)))
         else:
             self._store.put_stage(state.rest_api.id, msgspec.structs.replace(stage, tags=present(tags)))
+
+
+def default_models() -> list[Model]:
+    """The two that every API is born with (recorded)."""
+    return [
+        Model(
+            id=new_id(6),
+            name="Empty",
+            description="This is a default empty schema model",
+            schema=_EMPTY_SCHEMA,
+            content_type="application/json",
+        ),
+        Model(
+            id=new_id(6),
+            name="Error",
+            description="This is a default error schema model",
+            schema=_ERROR_SCHEMA,
+            content_type="application/json",
+        ),
+    ]
 
 
 def _tags(state: ApiState, stage: Stage | None) -> dict[str, str]:

@@ -7,14 +7,34 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from preheat.aws.context import OperationContext
 from preheat.services.apigateway import errors
 from preheat.services.apigateway.methods import MethodOperations
-from preheat.services.apigateway.models import Deployment, Integration, RestApi, Stage, present, wire
+from preheat.services.apigateway.models import (
+    AccessLogSettings,
+    Deployment,
+    Integration,
+    MethodSetting,
+    RestApi,
+    Stage,
+    present,
+    wire,
+)
 from preheat.services.apigateway.paging import page
-from preheat.services.apigateway.patch import Patch, boolean, patch_map, patches, require_replace
+from preheat.services.apigateway.patch import (
+    Patch,
+    boolean,
+    integer,
+    number,
+    patch_map,
+    patch_members,
+    patches,
+    require_replace,
+    text,
+)
+from preheat.services.apigateway.stages import setting_key
 from preheat.services.apigateway.store import ApiState, new_id
 
 _STAGE_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
@@ -34,8 +54,9 @@ _STAGE_PATHS = (
 )
 """What AWS lists, its own missing commas included (recorded: error-update-doc-version)."""
 
-_UNBUILT_STAGE_PATHS = ("cacheClusterEnabled", "cacheClusterSize", "clientCertificateId", "accessLogSettings")
-_METHOD_SETTINGS = ("metrics", "logging", "throttling", "caching")
+_UNBUILT_STAGE_PATHS = ("cacheClusterEnabled", "cacheClusterSize", "clientCertificateId")
+_UNBUILT_SETTINGS = ("metrics", "logging", "caching")
+_THROTTLING = ("burstLimit", "rateLimit")
 _UNBUILT_OPTIONS = ("canarySettings", "cacheClusterEnabled", "cacheClusterSize", "documentationVersion")
 
 
@@ -58,6 +79,12 @@ class DeploymentOperations(MethodOperations):
     def get_deployments(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         deployments = self._api(context, params).deployments.values()
         return page([_shown(deployment, embed=()) for deployment in deployments], params)
+
+    def update_deployment(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        state, deployment = self._deployment(context, params)
+        deployment = patch_members(deployment, patches(params), {"description": ("description", text)})
+        self._store.put_deployment(state.rest_api.id, deployment)
+        return _shown(deployment, embed=())
 
     def delete_deployment(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         state, deployment = self._deployment(context, params)
@@ -139,6 +166,11 @@ def _snapshot(state: ApiState, params: dict[str, Any]) -> Deployment:
         description=present(params.get("description")),
         resources=resources,
         binary_media_types=_binary_media_types(state.rest_api),
+        api_key_source=state.rest_api.api_key_source,
+        models={model.name: model.schema for model in state.models.values()},
+        validators=dict(state.validators),
+        authorizers=dict(state.authorizers),
+        gateway_responses=dict(state.gateway_responses),
     )
 
 
@@ -193,12 +225,48 @@ def _patched(state: ApiState, stage: Stage, patch: Patch) -> Stage:
         case ("variables", *_):
             current = stage.variables if isinstance(stage.variables, dict) else {}
             return replace(stage, variables=present(patch_map(current, patch)))
+        case ("accessLogSettings", *rest):
+            return replace(stage, access_log_settings=_access_log(stage, tuple(rest), patch))
         case (known, *_) if known in _UNBUILT_STAGE_PATHS:
             raise errors.not_built(f"stage setting {patch.path}")
-        case (_, _, setting, _) if setting in _METHOD_SETTINGS:
+        case (path, method, "throttling", member) if member in _THROTTLING:
+            return replace(stage, method_settings=_throttled(stage, setting_key(path, method), member, patch))
+        case (path, method) if patch.op == "remove" and setting_key(path, method) in stage.method_settings:
+            kept = {key: value for key, value in stage.method_settings.items() if key != setting_key(path, method)}
+            return replace(stage, method_settings=kept)
+        case (_, _, setting, _) if setting in _UNBUILT_SETTINGS:
+            if patch.value.lower() in ("false", "off"):  # what they are anyway
+                return stage
             raise errors.not_built(f"stage setting {patch.path}")
         case _:
             raise errors.bad_request(f"Invalid method setting path: {patch.path}. Must be one of: [{_STAGE_PATHS}]")
+
+
+def _access_log(stage: Stage, rest: tuple[str, ...], patch: Patch) -> AccessLogSettings | UnsetType:
+    current = stage.access_log_settings
+    settings = current if isinstance(current, AccessLogSettings) else AccessLogSettings()
+    if patch.op == "remove" and not rest:
+        return UNSET
+    if rest == ("destinationArn",):
+        arn = patch.value.removesuffix(":*")
+        if ":logs:" not in arn or ":log-group:" not in arn:
+            raise errors.bad_request("Invalid ARN specified in the request. ARN should be of a CloudWatch Logs group")
+        return msgspec.structs.replace(settings, destination_arn=arn)
+    if rest == ("format",):
+        if "$context.requestId" not in patch.value and "$context.extendedRequestId" not in patch.value:
+            raise errors.bad_request("Access log format must contain $context.requestId or $context.extendedRequestId")
+        return msgspec.structs.replace(settings, format=patch.value)
+    raise errors.bad_request(f"Invalid patch path {patch.path}")
+
+
+def _throttled(stage: Stage, key: str, member: str, patch: Patch) -> dict[str, MethodSetting]:
+    setting = stage.method_settings.get(key, MethodSetting())
+    limits: dict[str, Any] = (
+        {"throttling_burst_limit": integer(patch.value)}
+        if member == "burstLimit"
+        else {"throttling_rate_limit": number(patch.value)}
+    )
+    return {**stage.method_settings, key: msgspec.structs.replace(setting, **limits)}
 
 
 def _shown(deployment: Deployment, embed: Any) -> dict[str, Any]:

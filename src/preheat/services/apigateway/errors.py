@@ -56,3 +56,23 @@ def no_stage() -> AwsError:
 
 def name_taken(path_part: str) -> AwsError:
     return conflict(f"Another resource with the same parent already has this name: {path_part}")
+
+
+def no_model(name: str) -> AwsError:
+    return not_found(f"Invalid model name specified: {name}")
+
+
+def no_validator() -> AwsError:
+    return not_found("Invalid Request Validator identifier specified")
+
+
+def no_authorizer() -> AwsError:
+    return not_found("Invalid Authorizer identifier specified")
+
+
+def no_key() -> AwsError:
+    return not_found("Invalid API Key identifier specified")
+
+
+def no_plan() -> AwsError:
+    return not_found("Invalid Usage Plan ID specified")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import time
+from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -51,57 +52,71 @@ def proxy_event(
     ids: RequestIds,
 ) -> bytes:
     """The event as JSON. `path` is what follows the stage, as sent."""
+    return _encode(event_fields(request, stage, route, path, path_parameters, ids))
+
+
+def encode_event(event: dict[str, Any]) -> bytes:
+    return _encode(event)
+
+
+def event_fields(
+    request: HttpRequest,
+    stage: DeployedStage,
+    route: Route,
+    path: str,
+    path_parameters: dict[str, str],
+    ids: RequestIds,
+) -> dict[str, Any]:
+    """The event by its keys, in AWS's order."""
     headers, multi_headers = _headers(request, ids)
     query, multi_query = _query(request.query) if request.query else (None, None)
     body, is_base64 = _body(request, stage)
     now_s = time.time()
     domain_name = headers.get("Host", "").partition(":")[0]
-    return _encode(
-        {
-            "resource": route.resource_path,
-            "path": "/" + path.lstrip("/"),
+    return {
+        "resource": route.resource_path,
+        "path": "/" + path.lstrip("/"),
+        "httpMethod": request.method,
+        "headers": headers,
+        "multiValueHeaders": multi_headers,
+        "queryStringParameters": query,
+        "multiValueQueryStringParameters": multi_query,
+        "pathParameters": path_parameters or None,
+        "stageVariables": stage.variables,
+        "requestContext": {
+            "resourceId": route.resource_id,
+            "resourcePath": route.resource_path,
             "httpMethod": request.method,
-            "headers": headers,
-            "multiValueHeaders": multi_headers,
-            "queryStringParameters": query,
-            "multiValueQueryStringParameters": multi_query,
-            "pathParameters": path_parameters or None,
-            "stageVariables": stage.variables,
-            "requestContext": {
-                "resourceId": route.resource_id,
-                "resourcePath": route.resource_path,
-                "httpMethod": request.method,
-                "extendedRequestId": ids.extended,
-                "requestTime": _request_time(int(now_s)),
-                "path": f"/{stage.name}{path}",
-                "accountId": stage.account_id,
-                "protocol": "HTTP/1.1",
-                "stage": stage.name,
-                "domainPrefix": stage.api_id,
-                "requestTimeEpoch": int(now_s * 1000),
-                "requestId": ids.request,
-                "identity": {
-                    "cognitoIdentityPoolId": None,
-                    "accountId": None,
-                    "cognitoIdentityId": None,
-                    "caller": None,
-                    "sourceIp": request.client_host,
-                    "principalOrgId": None,
-                    "accessKey": None,
-                    "cognitoAuthenticationType": None,
-                    "cognitoAuthenticationProvider": None,
-                    "userArn": None,
-                    "userAgent": headers.get("User-Agent"),
-                    "user": None,
-                },
-                "domainName": domain_name,
-                "deploymentId": stage.deployment_id,
-                "apiId": stage.api_id,
+            "extendedRequestId": ids.extended,
+            "requestTime": request_time(int(now_s)),
+            "path": f"/{stage.name}{path}",
+            "accountId": stage.account_id,
+            "protocol": "HTTP/1.1",
+            "stage": stage.name,
+            "domainPrefix": stage.api_id,
+            "requestTimeEpoch": int(now_s * 1000),
+            "requestId": ids.request,
+            "identity": {
+                "cognitoIdentityPoolId": None,
+                "accountId": None,
+                "cognitoIdentityId": None,
+                "caller": None,
+                "sourceIp": request.client_host,
+                "principalOrgId": None,
+                "accessKey": None,
+                "cognitoAuthenticationType": None,
+                "cognitoAuthenticationProvider": None,
+                "userArn": None,
+                "userAgent": headers.get("User-Agent"),
+                "user": None,
             },
-            "body": body,
-            "isBase64Encoded": is_base64,
-        }
-    )
+            "domainName": domain_name,
+            "deploymentId": stage.deployment_id,
+            "apiId": stage.api_id,
+        },
+        "body": body,
+        "isBase64Encoded": is_base64,
+    }
 
 
 def _headers(request: HttpRequest, ids: RequestIds) -> tuple[dict[str, str], dict[str, list[str]]]:
@@ -155,7 +170,7 @@ def _body(request: HttpRequest, stage: DeployedStage) -> tuple[str | None, bool]
 _last_second: tuple[int, str] = (-1, "")
 
 
-def _request_time(epoch_s: int) -> str:
+def request_time(epoch_s: int) -> str:
     """Common Log Format, `09/Apr/2015:12:34:56 +0000`; computed once a second."""
     global _last_second
     if _last_second[0] != epoch_s:

@@ -1,7 +1,7 @@
 """The data plane of REST APIs: from an HTTP request to a function and back.
 
-This is the hot path of every request to a deployed API: no task is made for it, only one future's callback and one
-timer, and whatever depends on the deployment alone was compiled before (`stages`).
+This is the hot path of every plain Lambda proxy: no task is made for it, only one future's callback and one timer,
+and whatever depends on the deployment alone was compiled before (`stages`). All other requests go to `pipeline`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from preheat.kernel.errors import AwsError
-from preheat.kernel.function import FunctionDirectory, Invocation, Invoker, InvokeResult
+from preheat.kernel.function import FunctionDirectory, Invoker, InvokeResult, LogSink
 from preheat.kernel.http import Headers, HttpRequest, HttpResponse
-from preheat.services.apigateway import responses
+from preheat.services.apigateway import refusals
+from preheat.services.apigateway.access_log import AccessLog
+from preheat.services.apigateway.admission import Admission
+from preheat.services.apigateway.authorization import Authorization
+from preheat.services.apigateway.backends import MAX_EVENT_BYTES, Backends, proxied
+from preheat.services.apigateway.call import Call
 from preheat.services.apigateway.event import proxy_event
-from preheat.services.apigateway.identifiers import RequestIds, request_ids, uuid4
-from preheat.services.apigateway.mock import mock_response
-from preheat.services.apigateway.responses import (
-    GatewayResponse,
-    Malformed,
-    NotBase64,
-    gateway_response,
-    proxy_response,
-)
+from preheat.services.apigateway.identifiers import RequestIds, request_ids
+from preheat.services.apigateway.lambdas import Lambdas
+from preheat.services.apigateway.pipeline import Pipeline
+from preheat.services.apigateway.refusals import Refusal, Refused, custom_response, plain_response
 from preheat.services.apigateway.stages import DeployedStage, Route
 from preheat.services.apigateway.store import Store
 
@@ -33,9 +33,6 @@ logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
 """API Gateway quotas: payload size 10 MB."""
-MAX_EVENT_BYTES = 6_291_456
-"""Lambda's limit for a synchronous payload (fidelity sheet, Invoke API): a larger event is a 413, too."""
-
 Respond = Callable[[HttpResponse], None]
 
 
@@ -50,12 +47,24 @@ class Target(NamedTuple):
 class Gateway:
     """Serves what the control plane's `Store` says is deployed, through an `Invoker`."""
 
-    def __init__(self, store: Store, invoker: Invoker, functions: FunctionDirectory, account_id: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        invoker: Invoker,
+        functions: FunctionDirectory,
+        logs: LogSink,
+        account_id: str,
+        region: str = "us-east-1",
+    ) -> None:
         self._store = store
-        self._invoker = invoker
-        self._functions = functions
         self._account_id = account_id
+        self._region = region
+        self._lambdas = Lambdas(invoker, functions)
+        self.pipeline = Pipeline(
+            Authorization(self._lambdas), Admission(store), Backends(self._lambdas), AccessLog(logs)
+        )
         self._compiled: dict[tuple[str, str], DeployedStage] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def match(self, request: HttpRequest) -> Target | None:
         """Is it for a deployed API? By host `{id}.execute-api.<anything>`, or by one of the two path forms."""
@@ -77,48 +86,44 @@ class Gateway:
         own_headers: Headers = [("x-amzn-RequestId", ids.request), ("x-amz-apigw-id", ids.extended)]
         stage = self._stage(target)
         if stage is None:
-            respond(gateway_response(responses.FORBIDDEN, own_headers))
+            respond(plain_response(refusals.FORBIDDEN, own_headers))
             return
+        exchange = _Exchange(stage, request, own_headers, ids, respond)
         if _is_unsafe(target.path):
-            respond(gateway_response(responses.BAD_REQUEST, own_headers))
+            exchange.fail(refusals.BAD_REQUEST)
             return
         found = stage.routes.find(target.path, request.method)
         if found is None:
-            respond(gateway_response(responses.MISSING_AUTHENTICATION_TOKEN, own_headers))
+            exchange.fail(refusals.MISSING_AUTHENTICATION_TOKEN)
             return
         route, path_parameters = found
         if len(request.body) > MAX_BODY_BYTES:
-            respond(gateway_response(responses.TOO_LARGE, own_headers))
+            exchange.fail(refusals.TOO_LARGE)
             return
-        if route.integration.type == "MOCK":
-            respond(_with_own(mock_response(route.integration, request), own_headers))
+        if route.plain:
+            self._invoke(route, proxy_event(request, stage, route, target.path, path_parameters, ids), exchange)
             return
-        event = proxy_event(request, stage, route, target.path, path_parameters, ids)
-        exchange = _Exchange(stage, request.header("accept"), own_headers, ids, respond)
-        self._invoke(request, route, event, exchange)
+        call = Call(request, stage, route, target.path, path_parameters, ids, own_headers)
+        task = asyncio.get_running_loop().create_task(self._pipe(call, respond))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    def _invoke(self, request: HttpRequest, route: Route, event: bytes, exchange: _Exchange) -> None:
+    async def _pipe(self, call: Call, respond: Respond) -> None:
+        respond(await self.pipeline.answer(call))
+
+    def _invoke(self, route: Route, event: bytes, exchange: _Exchange) -> None:
         """Start the invocation; its future or the timer, whichever is first, answers."""
         if route.function_arn is None:
-            exchange.fail(responses.INTERNAL_ERROR)
+            exchange.fail(refusals.INTERNAL_ERROR)
             return
         if len(event) > MAX_EVENT_BYTES:
-            exchange.fail(responses.TOO_LARGE)
+            exchange.fail(refusals.TOO_LARGE)
             return
         try:
-            function = self._functions.resolve(route.function_arn)
-            invocation = Invocation(
-                request_id=uuid4(),
-                payload=event,
-                received_ns=request.received_ns,
-                invoked_arn=route.function_arn,
-                trace_id=exchange.ids.trace,
-                gateway_request_id=exchange.ids.request,
-            )
-            future = self._invoker.invoke(function, invocation)
+            future = self._lambdas.start(route.function_arn, event, exchange.ids, exchange.request.received_ns)
         except AwsError as error:
             logger.info("request %s: %s", exchange.ids.request, error)
-            exchange.fail(responses.INTERNAL_ERROR)
+            exchange.fail(refusals.INTERNAL_ERROR)
             return
         exchange.timer = asyncio.get_running_loop().call_later(route.timeout_s, exchange.time_out)
         future.add_done_callback(exchange.finish)
@@ -134,7 +139,7 @@ class Gateway:
         compiled = self._compiled.get(key)
         if compiled is None or compiled.source is not stage:
             deployment = api.deployments[stage.deployment_id]
-            compiled = DeployedStage(self._account_id, target.api_id, stage, deployment)
+            compiled = DeployedStage(self._account_id, target.api_id, stage, deployment, self._region)
             self._compiled[key] = compiled
         return compiled
 
@@ -142,15 +147,15 @@ class Gateway:
 class _Exchange:
     """One request waiting for its function. The client is answered once; the function always runs to its end."""
 
-    __slots__ = ("_accept", "_own_headers", "_respond", "_stage", "ids", "timer")
+    __slots__ = ("_own_headers", "_respond", "_stage", "ids", "request", "timer")
 
     def __init__(
-        self, stage: DeployedStage, accept: str | None, own_headers: Headers, ids: RequestIds, respond: Respond
+        self, stage: DeployedStage, request: HttpRequest, own_headers: Headers, ids: RequestIds, respond: Respond
     ) -> None:
         self._stage = stage
-        self._accept = accept
         self._own_headers = own_headers
         self._respond: Respond | None = respond
+        self.request = request
         self.ids = ids
         self.timer: asyncio.TimerHandle | None = None
 
@@ -164,33 +169,36 @@ class _Exchange:
         if self._respond is None:
             return
         if error is not None or future.cancelled():
-            self.fail(responses.INTERNAL_ERROR)
-            return
-        self._answer(future.result())
-
-    def time_out(self) -> None:
-        self.fail(responses.TIMED_OUT)
-
-    def fail(self, kind: GatewayResponse) -> None:
-        self._send(gateway_response(kind, self._own_headers))
-
-    def _answer(self, result: InvokeResult) -> None:
-        if result.function_error is not None:
-            self.fail(responses.BAD_GATEWAY)
+            self.fail(refusals.INTERNAL_ERROR)
             return
         try:
-            response = proxy_response(result.payload, self._accept, self._stage.binary)
-        except Malformed as error:
-            logger.info("request %s: malformed Lambda proxy response: %s", self.ids.request, error)
-            self.fail(responses.BAD_GATEWAY)
-            return
-        except NotBase64 as error:
-            logger.info("request %s: %s", self.ids.request, error)
-            self.fail(responses.INTERNAL_ERROR)
+            response = proxied(future.result(), self.request, self._stage.binary)
+        except Refused as refused:
+            logger.info("request %s: %s", self.ids.request, refused)
+            self.fail(refused.refusal)
             return
         response.headers += self._own_headers
         response.headers.append(("X-Amzn-Trace-Id", self.ids.trace))
         self._send(response)
+
+    def time_out(self) -> None:
+        self.fail(refusals.TIMED_OUT)
+
+    def fail(self, refusal: Refusal) -> None:
+        customs = self._stage.deployment.gateway_responses
+        if not customs:
+            self._send(plain_response(refusal, self._own_headers))
+            return
+        context = {
+            "requestId": self.ids.request,
+            "extendedRequestId": self.ids.extended,
+            "stage": self._stage.name,
+            "apiId": self._stage.api_id,
+            "httpMethod": self.request.method,
+            "path": self.request.path,
+            "identity": {"sourceIp": self.request.client_host},
+        }
+        self._send(custom_response(refusal, customs, self._own_headers, self.request, context))
 
     def _send(self, response: HttpResponse) -> None:
         respond, self._respond = self._respond, None
@@ -212,10 +220,3 @@ def _is_unsafe(path: str) -> bool:
         return False
     decoded = unquote(path)
     return "\x00" in decoded or any(part in (".", "..") for part in decoded.split("/"))
-
-
-def _with_own(answer: HttpResponse | GatewayResponse, own_headers: Headers) -> HttpResponse:
-    if isinstance(answer, GatewayResponse):
-        return gateway_response(answer, own_headers)
-    answer.headers += own_headers
-    return answer

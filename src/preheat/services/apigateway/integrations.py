@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from preheat.kernel.errors import AwsError
 from preheat.services.apigateway import errors
+from preheat.services.apigateway.expressions import (
+    LAMBDA_URI,
+    REQUEST_SOURCE,
+    REQUEST_TARGET,
+    RESPONSE_SOURCE,
+    RESPONSE_TARGET,
+    is_loopback,
+)
 from preheat.services.apigateway.models import Integration, IntegrationResponse, MethodResponse, present
 
 TYPES = ("HTTP", "MOCK", "AWS_PROXY", "HTTP_PROXY", "AWS")
@@ -14,14 +22,7 @@ MIN_TIMEOUT_MS = 50
 MAX_TIMEOUT_MS = 29_000
 """botocore's model, PutIntegration timeoutInMillis: 50 to 29,000 ms."""
 
-LAMBDA_URI = re.compile(
-    r"arn:aws[\w-]*:apigateway:[\w-]*:lambda:path/{1,2}2015-03-31/functions/(?P<function>.+)/invocations"
-)
-"""AWS accepts one slash or two before the date (recorded)."""
-
-_VTL = re.compile(r"\$!?\{?[A-Za-z]|#[#*\[{@A-Za-z]")
-_RESPONSE_HEADER = re.compile(r"method\.response\.header\.[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_STATIC = re.compile(r"'[^'\x00-\x1f]*'")
+LOCAL_ONLY = "an HTTP integration with a target beyond this machine (http://localhost and loopback addresses are)"
 
 
 def integration_from(params: dict[str, Any]) -> Integration:
@@ -33,11 +34,16 @@ def integration_from(params: dict[str, Any]) -> Integration:
             "1 validation error detected: Value at 'putIntegrationInput.type' failed to satisfy constraint: "
             f"Member must satisfy enum value set: [{', '.join(TYPES)}]",
         )
-    if kind not in ("AWS_PROXY", "MOCK"):
-        raise errors.not_built(f"integration type {kind}")
-    if kind == "AWS_PROXY":
-        _check_lambda(params)
+    if kind in ("AWS_PROXY", "AWS"):
+        _check_lambda(params, kind)
+    elif kind in ("HTTP", "HTTP_PROXY"):
+        _check_http(params)
     _check_options(params)
+    for target, source in (params.get("requestParameters") or {}).items():
+        if not REQUEST_TARGET.fullmatch(target):
+            raise errors.bad_request(f"Invalid mapping expression parameter specified: {target}")
+        if not REQUEST_SOURCE.fullmatch(source):
+            raise errors.bad_request(f"Invalid mapping expression specified: {source}")
     return Integration(
         type=kind,
         http_method=present(params.get("integrationHttpMethod")),
@@ -63,11 +69,10 @@ def integration_response_from(params: dict[str, Any], method_response: MethodRes
     for name, source in parameters.items():
         if method_response is None:
             raise _bad_mapping("No method response exists for method.")
-        if not _RESPONSE_HEADER.fullmatch(name) or name not in (declared if isinstance(declared, dict) else {}):
+        if not RESPONSE_TARGET.fullmatch(name) or name not in (declared if isinstance(declared, dict) else {}):
             raise _bad_mapping(f"Invalid mapping expression parameter specified: {name}")
-        if not _STATIC.fullmatch(source):
-            raise errors.not_built(f"response parameter mapping {source} (only static values in single quotes are)")
-    _refuse_vtl(params.get("responseTemplates"))
+        if not RESPONSE_SOURCE.fullmatch(source):
+            raise _bad_mapping(f"Invalid mapping expression specified: {source}")
     return IntegrationResponse(
         status_code=str(params["statusCode"]),
         # An empty pattern is kept: it marks the default response (recorded).
@@ -78,7 +83,7 @@ def integration_response_from(params: dict[str, Any], method_response: MethodRes
     )
 
 
-def _check_lambda(params: dict[str, Any]) -> None:
+def _check_lambda(params: dict[str, Any], kind: str) -> None:
     uri = params.get("uri") or ""
     if not params.get("integrationHttpMethod"):
         raise errors.bad_request("Enumeration value for HttpMethod must be non-empty")
@@ -86,10 +91,30 @@ def _check_lambda(params: dict[str, Any]) -> None:
         raise errors.bad_request("Invalid ARN specified in the request")
     if ":path/" not in uri and ":action/" not in uri:
         raise errors.bad_request("AWS ARN for integration must contain path or action")
-    if not LAMBDA_URI.fullmatch(uri):
-        raise errors.bad_request(
-            "Integrations of type 'AWS_PROXY' currently only supports Lambda function and Firehose stream invocations."
-        )
+    if LAMBDA_URI.fullmatch(uri):
+        return
+    if kind == "AWS":
+        raise errors.not_built(f"an AWS integration with {uri} (Lambda functions are)")
+    raise errors.bad_request(
+        "Integrations of type 'AWS_PROXY' currently only supports Lambda function and Firehose stream invocations."
+    )
+
+
+def _check_http(params: dict[str, Any]) -> None:
+    uri = params.get("uri") or ""
+    if not params.get("integrationHttpMethod"):
+        raise errors.bad_request("Enumeration value for HttpMethod must be non-empty")
+    if "${stageVariables." in uri:  # looked at when it is called
+        return
+    try:
+        parts = urlsplit(uri)
+        host = parts.hostname or ""
+    except ValueError:
+        host = ""
+    if not host:
+        raise errors.bad_request("Invalid HTTP endpoint specified for URI")
+    if parts.scheme != "http" or not is_loopback(host):
+        raise errors.not_built(LOCAL_ONLY)
 
 
 def _check_options(params: dict[str, Any]) -> None:
@@ -100,14 +125,6 @@ def _check_options(params: dict[str, Any]) -> None:
         raise errors.not_built(f"connectionType {params['connectionType']}")
     if params.get("responseTransferMode", "BUFFERED") != "BUFFERED":
         raise errors.not_built(f"responseTransferMode {params['responseTransferMode']}")
-    if params["type"] == "MOCK":
-        _refuse_vtl(params.get("requestTemplates"))
-
-
-def _refuse_vtl(templates: dict[str, str] | None) -> None:
-    for template in (templates or {}).values():
-        if _VTL.search(template):
-            raise errors.not_built("a mapping template with VTL in it (a literal one is)")
 
 
 def _bad_mapping(problem: str) -> AwsError:

@@ -28,7 +28,7 @@ class MethodOperations(ResourceOperations):
 
     def put_method(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         state, resource = self._resource(params)
-        method = _new_method(params)
+        method = _new_method(state, params)
         if method.http_method in resource.resource_methods:
             raise errors.conflict("Method already exists for this resource")
         return wire(self._keep(state, resource, method))
@@ -45,7 +45,7 @@ class MethodOperations(ResourceOperations):
     def put_method_response(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         state, resource, method = self._method(params)
         status_code = _status_code(params)
-        responses = _responses(method.method_responses)
+        responses = responses_of(method.method_responses)
         if status_code in responses:
             raise errors.conflict("Response already exists for this resource")
         response = MethodResponse(
@@ -59,12 +59,12 @@ class MethodOperations(ResourceOperations):
 
     def get_method_response(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         method = self._method(params)[2]
-        return wire(_found(_responses(method.method_responses), params))
+        return wire(found_response(responses_of(method.method_responses), params))
 
     def delete_method_response(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         state, resource, method = self._method(params)
-        responses = _responses(method.method_responses)
-        del responses[_found(responses, params).status_code]
+        responses = responses_of(method.method_responses)
+        del responses[found_response(responses, params).status_code]
         self._keep(state, resource, msgspec.structs.replace(method, method_responses=present(responses)))
         return {}
 
@@ -75,11 +75,11 @@ class MethodOperations(ResourceOperations):
         return wire(integration)
 
     def get_integration(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        return wire(_integration(self._method(params)[2]))
+        return wire(integration_of(self._method(params)[2]))
 
     def delete_integration(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         state, resource, method = self._method(params)
-        _integration(method)
+        integration_of(method)
         self._keep(state, resource, msgspec.structs.replace(method, method_integration=UNSET))
         return {}
 
@@ -88,20 +88,20 @@ class MethodOperations(ResourceOperations):
         status_code = _status_code(params)
         if not isinstance(method.method_integration, Integration):
             raise errors.not_found("No integration defined for method")
-        response = integration_response_from(params, _responses(method.method_responses).get(status_code))
-        responses = _responses(method.method_integration.integration_responses)
+        response = integration_response_from(params, responses_of(method.method_responses).get(status_code))
+        responses = responses_of(method.method_integration.integration_responses)
         responses[status_code] = response
         self._keep_integration(state, resource, method, responses)
         return wire(response)
 
     def get_integration_response(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        integration = _integration(self._method(params)[2])
-        return wire(_found(_responses(integration.integration_responses), params))
+        integration = integration_of(self._method(params)[2])
+        return wire(found_response(responses_of(integration.integration_responses), params))
 
     def delete_integration_response(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         state, resource, method = self._method(params)
-        responses = _responses(_integration(method).integration_responses)
-        del responses[_found(responses, params).status_code]
+        responses = responses_of(integration_of(method).integration_responses)
+        del responses[found_response(responses, params).status_code]
         self._keep_integration(state, resource, method, responses)
         return {}
 
@@ -118,33 +118,45 @@ class MethodOperations(ResourceOperations):
         return method
 
     def _keep_integration(self, state: ApiState, resource: Resource, method: Method, responses: Any) -> None:
-        integration = msgspec.structs.replace(_integration(method), integration_responses=present(responses))
+        integration = msgspec.structs.replace(integration_of(method), integration_responses=present(responses))
         self._keep(state, resource, msgspec.structs.replace(method, method_integration=integration))
 
 
-def _new_method(params: dict[str, Any]) -> Method:
+def _new_method(state: ApiState, params: dict[str, Any]) -> Method:
     """Raises AWS's recorded refusals, and 501 for what would otherwise look protected and not be."""
     if params["httpMethod"] not in HTTP_METHODS:
         raise errors.bad_request(f"Invalid HttpMethod specified. Valid options are {','.join(HTTP_METHODS)}")
     authorization = params.get("authorizationType") or "NONE"
-    if authorization in ("CUSTOM", "COGNITO_USER_POOLS"):
-        raise errors.bad_request(_NEEDS_AUTHORIZER)
-    if authorization != "NONE":
-        raise errors.not_built(f"authorizationType {authorization}")
-    if params.get("apiKeyRequired"):
-        raise errors.not_built("apiKeyRequired")
-    if params.get("requestValidatorId"):
+    authorizer_id = params.get("authorizerId")
+    validator_id = params.get("requestValidatorId")
+    check_authorization(state, authorization, authorizer_id)
+    if validator_id and validator_id not in state.validators:
         raise errors.bad_request("Invalid Request Validator identifier specified")
-    for model in (params.get("requestModels") or {}).values():
-        if model not in ("Empty", "Error"):  # the two that every API is born with
-            raise errors.bad_request(f"Invalid model identifier specified: {model}")
+    check_models(state, params.get("requestModels"))
     return Method(
         http_method=params["httpMethod"],
         authorization_type=authorization,
+        authorizer_id=present(authorizer_id if authorization == "CUSTOM" else None),
+        authorization_scopes=present(params.get("authorizationScopes")),
+        api_key_required=params.get("apiKeyRequired") or False,
+        request_validator_id=present(validator_id),
         operation_name=present(params.get("operationName")),
         request_parameters=_request_parameters(params),
         request_models=present(params.get("requestModels")),
     )
+
+
+def check_authorization(state: ApiState, authorization: str, authorizer_id: Any) -> None:
+    if authorization in ("CUSTOM", "COGNITO_USER_POOLS") and authorizer_id not in state.authorizers:
+        raise errors.bad_request(_NEEDS_AUTHORIZER)
+    if authorization not in ("NONE", "CUSTOM"):
+        raise errors.not_built(f"authorizationType {authorization}")
+
+
+def check_models(state: ApiState, models: dict[str, str] | None) -> None:
+    for model in (models or {}).values():
+        if model not in state.models:
+            raise errors.bad_request(f"Invalid model identifier specified: {model}")
 
 
 def _request_parameters(params: dict[str, Any]) -> Any:
@@ -162,18 +174,18 @@ def _status_code(params: dict[str, Any]) -> str:
     return status_code
 
 
-def _responses(given: Any) -> dict[str, Any]:
+def responses_of(given: Any) -> dict[str, Any]:
     return dict(given) if isinstance(given, dict) else {}
 
 
-def _found(responses: dict[str, Any], params: dict[str, Any]) -> Any:
+def found_response(responses: dict[str, Any], params: dict[str, Any]) -> Any:
     response = responses.get(str(params["statusCode"]))
     if response is None:
         raise errors.no_response()
     return response
 
 
-def _integration(method: Method) -> Integration:
+def integration_of(method: Method) -> Integration:
     if not isinstance(method.method_integration, Integration):
         raise errors.no_integration()
     return method.method_integration

@@ -67,7 +67,10 @@ class MethodResponse(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Method(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     http_method: str
     authorization_type: str
+    authorizer_id: Text = UNSET
+    authorization_scopes: list[str] | UnsetType = UNSET
     api_key_required: bool = False
+    request_validator_id: Text = UNSET
     operation_name: Text = UNSET
     request_parameters: dict[str, bool] | UnsetType = UNSET
     request_models: dict[str, str] | UnsetType = UNSET
@@ -85,14 +88,139 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     resource_methods: dict[str, Method] = {}
 
 
+class Model(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A JSON schema (draft 4) that bodies may be validated against; `name` is its key within the API."""
+
+    id: str
+    name: str
+    description: Text = UNSET
+    schema: str
+    content_type: str
+
+
+class RequestValidator(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    id: str
+    name: Text = UNSET
+    validate_request_body: bool = False
+    validate_request_parameters: bool = False
+
+
+class Authorizer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A Lambda authorizer: `type` TOKEN or REQUEST."""
+
+    id: str
+    name: str
+    type: str
+    auth_type: str = "custom"
+    authorizer_uri: str
+    authorizer_credentials: Text = UNSET
+    identity_source: Text = UNSET
+    identity_validation_expression: Text = UNSET
+    authorizer_result_ttl_in_seconds: int = 300
+
+
+class CustomResponse(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What the gateway itself answers in one kind of failure (`response_type`, botocore's GatewayResponseType)."""
+
+    response_type: str
+    status_code: Text = UNSET
+    response_parameters: dict[str, str] = {}
+    response_templates: dict[str, str] = {}
+    default_response: bool = False
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    id: str
+    value: str
+    name: Text = UNSET
+    customer_id: Text = UNSET
+    description: Text = UNSET
+    enabled: bool = False
+    created_date: datetime
+    last_updated_date: datetime
+    stage_keys: list[str] = []
+    tags: dict[str, str] | UnsetType = UNSET
+
+
+class Throttle(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A token bucket: `rate_limit` requests a second, `burst_limit` at once."""
+
+    burst_limit: int = 0
+    rate_limit: float = 0.0
+
+
+class Quota(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """`period` is DAY, WEEK or MONTH; `offset` is subtracted from the first period's limit."""
+
+    limit: int = 0
+    offset: int = 0
+    period: str = "DAY"
+
+
+class PlanStage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A stage that a usage plan opens; `throttle` by "/resource/METHOD"."""
+
+    api_id: str
+    stage: str
+    throttle: dict[str, Throttle] | UnsetType = UNSET
+
+
+class UsagePlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    id: str
+    name: str
+    description: Text = UNSET
+    api_stages: list[PlanStage] = []
+    throttle: Throttle | UnsetType = UNSET
+    quota: Quota | UnsetType = UNSET
+    product_code: Text = UNSET
+    tags: dict[str, str] | UnsetType = UNSET
+
+
+class UsagePlanKey(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A key in a plan. `id` is the API key's; `type` is always API_KEY."""
+
+    id: str
+    type: str = "API_KEY"
+    value: Text = UNSET
+    name: Text = UNSET
+
+
 class Deployment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A snapshot: `resources` and `binary_media_types` as they were, never changed afterwards."""
+    """A snapshot of everything a request to the API depends on, never changed afterwards."""
 
     id: str
     created_date: datetime
     description: Text = UNSET
     resources: tuple[Resource, ...]
     binary_media_types: list[str] = []
+    api_key_source: str = "HEADER"
+    models: dict[str, str] = {}
+    """Schemas by the models' names."""
+    validators: dict[str, RequestValidator] = {}
+    authorizers: dict[str, Authorizer] = {}
+    gateway_responses: dict[str, CustomResponse] = {}
+
+
+class AccessLogSettings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """`destination_arn` names a log group; `format` is text with `$context` variables in it."""
+
+    format: Text = UNSET
+    destination_arn: Text = UNSET
+
+
+class MethodSetting(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A stage's settings for one method; the defaults are what AWS shows."""
+
+    metrics_enabled: bool = False
+    logging_level: Text = UNSET
+    data_trace_enabled: bool = False
+    throttling_burst_limit: int = 5000
+    throttling_rate_limit: float = 10000.0
+    caching_enabled: bool = False
+    cache_ttl_in_seconds: int = 300
+    cache_data_encrypted: bool = False
+    require_authorization_for_cache_control: bool = True
+    unauthorized_cache_control_header_strategy: str = "SUCCEED_WITH_RESPONSE_HEADER"
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -103,7 +231,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     description: Text = UNSET
     cache_cluster_enabled: bool = False
     cache_cluster_status: str = "NOT_AVAILABLE"
-    method_settings: dict[str, Any] = {}
+    method_settings: dict[str, MethodSetting] = {}
+    access_log_settings: AccessLogSettings | UnsetType = UNSET
     variables: dict[str, str] | UnsetType = UNSET
     tracing_enabled: bool = False
     tags: dict[str, str] | UnsetType = UNSET

@@ -5,11 +5,18 @@ Source of the refusals: localstack's snapshot tests recorded against AWS (test_a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import UNSET
 
 from preheat.services.apigateway.errors import bad_request
+
+_S = TypeVar("_S", bound=msgspec.Struct)
+Member = tuple[str, Callable[[str], Any]]
+"""(attribute, what makes its value out of a patch's text)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +75,38 @@ def patch_map(current: Mapping[str, str], patch: Patch) -> dict[str, str]:
     else:
         changed[patch.parts[1]] = patch.value
     return changed
+
+
+def patch_members(value: _S, changes: Iterable[Patch], members: Mapping[str, Member]) -> _S:
+    """A value with some members replaced; `members` names what may be, by its path without the slash.
+
+    `remove` makes an optional member absent. Raises BadRequestException for any other path.
+    """
+    for patch in changes:
+        name = "/".join(patch.parts)
+        if name not in members:
+            allowed = ", ".join(f"/{known}" for known in members)
+            raise bad_request(
+                f"Invalid patch path  '{patch.path}' specified for op '{patch.op}'. Must be one of: [{allowed}]"
+            )
+        attribute, convert = members[name]
+        value = msgspec.structs.replace(value, **{attribute: UNSET if patch.op == "remove" else convert(patch.value)})
+    return value
+
+
+def text(value: str) -> str:
+    return value
+
+
+def integer(value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise bad_request(f"Invalid patch value  '{value}' specified: an integer is expected") from None
+
+
+def number(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise bad_request(f"Invalid patch value  '{value}' specified: a number is expected") from None

@@ -1,4 +1,4 @@
-"""Gateway responses: what API Gateway answers by itself, and what it makes of a proxy function's answer.
+"""What API Gateway makes of a proxy function's answer.
 
 Sources: the fidelity sheet's API Gateway section; localstack's test_aws_proxy_response_payload_format_validation
 (recorded against AWS); the developer guide, "Output format of a Lambda function for proxy integration".
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -18,28 +18,6 @@ from preheat.services.apigateway.media import BinaryMediaTypes
 
 Scalar = str | bool | int | float | None
 
-
-class GatewayResponse(NamedTuple):
-    """One of AWS's default gateway responses: status, `x-amzn-ErrorType`, message."""
-
-    status: int
-    error_type: str
-    message: str
-
-
-MISSING_AUTHENTICATION_TOKEN = GatewayResponse(
-    403, "MissingAuthenticationTokenException", "Missing Authentication Token"
-)
-FORBIDDEN = GatewayResponse(403, "ForbiddenException", "Forbidden")
-"""No such stage or API; AWS tells the two no better apart."""
-BAD_REQUEST = GatewayResponse(400, "BadRequestException", "Bad Request")
-TOO_LARGE = GatewayResponse(413, "RequestTooLargeException", "Request Too Long")
-UNSUPPORTED_MEDIA_TYPE = GatewayResponse(415, "UnsupportedMediaTypeException", "Unsupported Media Type")
-INTERNAL_ERROR = GatewayResponse(500, "InternalServerErrorException", "Internal server error")
-"""Also what a throttled function becomes: with a proxy integration Lambda's 429 never reaches the client
-(repost.aws/knowledge-center/api-gateway-internal-server-error; repost.aws question QUfI6bsdd0SOiPeyimzxSkfQ)."""
-BAD_GATEWAY = GatewayResponse(502, "InternalServerErrorException", "Internal server error")
-TIMED_OUT = GatewayResponse(504, "InternalServerErrorException", "Endpoint request timed out")
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -69,12 +47,6 @@ class NotBase64(Exception):
 
 
 _decode = msgspec.json.Decoder(_ProxyResponse).decode
-
-
-def gateway_response(kind: GatewayResponse, own_headers: Headers) -> HttpResponse:
-    """One of the answers above; `own_headers` are the request's ids."""
-    headers = [("Content-Type", "application/json"), *own_headers, ("x-amzn-ErrorType", kind.error_type)]
-    return HttpResponse(kind.status, headers, b'{"message":"%s"}' % kind.message.encode())
 
 
 def proxy_response(payload: bytes, accept: str | None, binary: BinaryMediaTypes) -> HttpResponse:

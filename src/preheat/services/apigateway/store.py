@@ -13,7 +13,19 @@ from typing import TypeVar
 import msgspec
 
 from preheat.kernel.database import connect
-from preheat.services.apigateway.models import Deployment, Resource, RestApi, Stage
+from preheat.services.apigateway.models import (
+    ApiKey,
+    Authorizer,
+    CustomResponse,
+    Deployment,
+    Model,
+    RequestValidator,
+    Resource,
+    RestApi,
+    Stage,
+    UsagePlan,
+    UsagePlanKey,
+)
 
 MIGRATIONS = (
     """
@@ -28,7 +40,31 @@ MIGRATIONS = (
         api_id TEXT NOT NULL REFERENCES rest_apis ON DELETE CASCADE,
         id TEXT NOT NULL, document BLOB NOT NULL, PRIMARY KEY (api_id, id)) STRICT
     """,
+    """
+    CREATE TABLE parts (
+        api_id TEXT NOT NULL REFERENCES rest_apis ON DELETE CASCADE,
+        kind TEXT NOT NULL, id TEXT NOT NULL, document BLOB NOT NULL, PRIMARY KEY (api_id, kind, id)) STRICT;
+    CREATE TABLE account_parts (
+        kind TEXT NOT NULL, id TEXT NOT NULL, document BLOB NOT NULL, PRIMARY KEY (kind, id)) STRICT;
+    CREATE TABLE usage (
+        plan_id TEXT NOT NULL, key_id TEXT NOT NULL, day TEXT NOT NULL, used INTEGER NOT NULL,
+        PRIMARY KEY (plan_id, key_id, day)) STRICT
+    """,
 )
+
+PARTS: dict[str, type[msgspec.Struct]] = {
+    "models": Model,
+    "validators": RequestValidator,
+    "authorizers": Authorizer,
+    "gateway_responses": CustomResponse,
+}
+"""What an API has besides resources, deployments and stages: attributes of `ApiState`."""
+ACCOUNT_PARTS: dict[str, type[msgspec.Struct]] = {
+    "api_keys": ApiKey,
+    "usage_plans": UsagePlan,
+    "usage_plan_keys": UsagePlanKey,
+}
+"""What belongs to the account: attributes of `Store`."""
 
 _ALPHABET = string.ascii_lowercase + string.digits
 _V = TypeVar("_V", bound=msgspec.Struct)
@@ -48,6 +84,10 @@ class ApiState:
         self.children: dict[str, dict[str, str]] = {}
         self.deployments: dict[str, Deployment] = {}
         self.stages: dict[str, Stage] = {}
+        self.models: dict[str, Model] = {}
+        self.validators: dict[str, RequestValidator] = {}
+        self.authorizers: dict[str, Authorizer] = {}
+        self.gateway_responses: dict[str, CustomResponse] = {}
 
     def descendants(self, resource_id: str) -> Iterator[Resource]:
         """Everything below a resource, parents before their children."""
@@ -73,6 +113,14 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._db = connect(path, MIGRATIONS)
         self.apis: dict[str, ApiState] = {}
+        self.api_keys: dict[str, ApiKey] = {}
+        self.usage_plans: dict[str, UsagePlan] = {}
+        self.usage_plan_keys: dict[str, UsagePlanKey] = {}
+        """By "<plan id>/<key id>"."""
+        self.usage: dict[tuple[str, str], dict[str, int]] = {}
+        """(plan id, key id) -> requests by day, YYYY-MM-DD."""
+        self.keys_changed = 0
+        """Counts every change of keys and plans, for those who keep an index."""
         self._load()
 
     def close(self) -> None:
@@ -85,12 +133,47 @@ class Store:
         else:
             self.apis[rest_api.id] = ApiState(rest_api)
 
-    def create_api(self, rest_api: RestApi, root: Resource) -> None:
+    def create_api(self, rest_api: RestApi, root: Resource, models: Iterable[Model] = ()) -> None:
+        born_with = list(models)
         with self._transaction():
             self._write("rest_apis", None, rest_api.id, rest_api)
             self._write("resources", rest_api.id, root.id, root)
-        self.apis[rest_api.id] = ApiState(rest_api)
-        self.apis[rest_api.id].attach(root)
+            for model in born_with:
+                self._write_part(rest_api.id, "models", model.name, model)
+        state = self.apis[rest_api.id] = ApiState(rest_api)
+        state.attach(root)
+        state.models.update((model.name, model) for model in born_with)
+
+    def put_part(self, api_id: str, kind: str, key: str, value: msgspec.Struct) -> None:
+        """`kind` is one of PARTS."""
+        self._write_part(api_id, kind, key, value)
+        getattr(self.apis[api_id], kind)[key] = value
+
+    def delete_part(self, api_id: str, kind: str, key: str) -> None:
+        self._db.execute("DELETE FROM parts WHERE api_id = ? AND kind = ? AND id = ?", (api_id, kind, key))
+        del getattr(self.apis[api_id], kind)[key]
+
+    def put_account_part(self, kind: str, key: str, value: msgspec.Struct) -> None:
+        """`kind` is one of ACCOUNT_PARTS."""
+        self._db.execute(
+            "INSERT INTO account_parts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET document = excluded.document",
+            (kind, key, msgspec.json.encode(value)),
+        )
+        getattr(self, kind)[key] = value
+        self.keys_changed += 1
+
+    def delete_account_parts(self, kind: str, keys: Iterable[str]) -> None:
+        for key in list(keys):
+            self._db.execute("DELETE FROM account_parts WHERE kind = ? AND id = ?", (kind, key))
+            del getattr(self, kind)[key]
+        self.keys_changed += 1
+
+    def put_usage(self, plan_id: str, key_id: str, day: str, used: int) -> None:
+        self._db.execute(
+            "INSERT INTO usage VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET used = excluded.used",
+            (plan_id, key_id, day, used),
+        )
+        self.usage.setdefault((plan_id, key_id), {})[day] = used
 
     def delete_api(self, api_id: str) -> None:
         self._db.execute("DELETE FROM rest_apis WHERE id = ?", (api_id,))
@@ -150,6 +233,12 @@ class Store:
                 (api_id, key, document),
             )
 
+    def _write_part(self, api_id: str, kind: str, key: str, value: msgspec.Struct) -> None:
+        self._db.execute(
+            "INSERT INTO parts VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET document = excluded.document",
+            (api_id, kind, key, msgspec.json.encode(value)),
+        )
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")
@@ -169,6 +258,15 @@ class Store:
             self.apis[api_id].deployments[deployment.id] = deployment
         for api_id, stage in self._values("stages", Stage):
             self.apis[api_id].stages[stage.stage_name] = stage
+        for row in self._rows("parts"):
+            part = msgspec.json.decode(row["document"], type=PARTS[row["kind"]])
+            getattr(self.apis[row["api_id"]], row["kind"])[row["id"]] = part
+        for row in self._rows("account_parts"):
+            getattr(self, row["kind"])[row["id"]] = msgspec.json.decode(
+                row["document"], type=ACCOUNT_PARTS[row["kind"]]
+            )
+        for row in self._rows("usage"):
+            self.usage.setdefault((row["plan_id"], row["key_id"]), {})[row["day"]] = row["used"]
 
     def _values(self, table: str, kind: type[_V]) -> Iterator[tuple[str, _V]]:
         for row in self._rows(table):

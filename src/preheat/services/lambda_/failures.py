@@ -41,6 +41,20 @@ def precondition_failed(message: str) -> AwsError:
     return AwsError("PreconditionFailedException", message, 412)
 
 
+def function_only() -> AwsError:
+    return invalid(
+        "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. "
+        "Please specify either a function name or an unqualified function ARN."
+    )
+
+
+def revision_mismatch() -> AwsError:
+    return precondition_failed(
+        "The Revision Id provided does not match the latest Revision Id. "
+        "Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
+    )
+
+
 def not_built(what: str) -> AwsError:
     """For what AWS has and Preheat does not yet: never a silent success."""
     return AwsError(NOT_BUILT, f"{what} is not built in preheat yet", 501)

@@ -17,11 +17,15 @@ import msgspec
 from preheat.aws.model import load_service
 from preheat.aws.rest_json import RestJson
 from preheat.kernel.errors import AwsError
-from preheat.kernel.function import FunctionDirectory, Invocation, Invoker, InvokeResult
+from preheat.kernel.function import Invocation, Invoker, InvokeResult
 from preheat.kernel.http import HttpRequest, HttpResponse
-from preheat.services.lambda_.failures import constraint, not_built, too_large
+from preheat.services.lambda_.asynchronous import EventQueue, new_event
+from preheat.services.lambda_.failures import constraint, too_large
+from preheat.services.lambda_.registry import FunctionRegistry
 
 MAX_PAYLOAD_BYTES = 6_291_456
+MAX_EVENT_BYTES = 1_048_576
+"""Invocation payloads (Lambda quotas): synchronous 6 MB, asynchronous 1 MB."""
 _MAX_CLIENT_CONTEXT_BYTES = 3583
 """API reference, Invoke: "Up to 3,583 bytes of base64-encoded data"."""
 
@@ -31,9 +35,10 @@ _RAW_JSON = msgspec.json.Decoder(type=msgspec.Raw)
 class Invocations:
     """Starts invocations, for the provider (dicts) and for the front (HTTP, without the generic wire)."""
 
-    def __init__(self, directory: FunctionDirectory, invoker: Invoker) -> None:
-        self._directory = directory
+    def __init__(self, registry: FunctionRegistry, invoker: Invoker, queue: EventQueue) -> None:
+        self._registry = registry
         self._invoker = invoker
+        self._queue = queue
 
     def start(
         self,
@@ -46,24 +51,37 @@ class Invocations:
         invocation_type: str = "RequestResponse",
         client_context: str = "",
         trace_id: str = "",
-    ) -> asyncio.Future[InvokeResult] | None:
-        """Check and hand over; None for a DryRun that passed. Raises AwsError for what AWS refuses."""
-        if len(payload) > MAX_PAYLOAD_BYTES:
-            raise too_large(f"Request must be smaller than {MAX_PAYLOAD_BYTES} bytes for the InvokeFunction operation")
-        function = self._directory.resolve(identifier, qualifier)
-        if invocation_type != "RequestResponse":
-            _check_dry_run(invocation_type)
-            return None
+    ) -> asyncio.Future[InvokeResult] | int:
+        """Check and hand over; the status of a DryRun or Event that passed. Raises AwsError for what AWS refuses."""
+        limit = MAX_PAYLOAD_BYTES if invocation_type != "Event" else MAX_EVENT_BYTES
+        if len(payload) > limit:
+            raise too_large(f"Request must be smaller than {limit} bytes for the InvokeFunction operation")
+        function = self._registry.resolve(identifier, qualifier)
+        if invocation_type == "DryRun":
+            return 204
         check_json(payload)
+        arn = function.arn
+        if identifier not in (function.name, arn) or qualifier:
+            qualifier = self._registry.parse(identifier, qualifier)[1]
+            arn = f"{arn}:{qualifier}" if qualifier else arn
+        context = _decoded_context(client_context) if client_context else ""
+        trace_id = trace_id or new_trace_id(request_id)
+        if invocation_type == "Event":
+            body = payload or b"{}"
+            self._queue.accept(new_event(function.name, qualifier, body, request_id, context, trace_id))
+            return 202
+        if invocation_type != "RequestResponse":
+            rule = "Member must satisfy enum value set: [Event, RequestResponse, DryRun]"
+            raise constraint(invocation_type, "invocationType", rule)
         return self._invoker.invoke(
             function,
             Invocation(
                 request_id=request_id,
                 payload=payload or b"{}",
                 received_ns=received_ns or time.monotonic_ns(),
-                invoked_arn=function.qualified_arn if qualifier or identifier.endswith(":$LATEST") else function.arn,
-                client_context=_decoded_context(client_context) if client_context else "",
-                trace_id=trace_id or new_trace_id(request_id),
+                invoked_arn=arn,
+                client_context=context,
+                trace_id=trace_id,
             ),
         )
 
@@ -94,8 +112,8 @@ class Invocations:
         except AwsError as error:
             answer.set_result(error_response(error, request_id))
             return answer
-        if result is None:
-            answer.set_result(HttpResponse(204, [("x-amzn-RequestId", request_id)]))
+        if isinstance(result, int):
+            answer.set_result(HttpResponse(result, [("x-amzn-RequestId", request_id)]))
         else:
             result.add_done_callback(functools.partial(_settle, answer, request_id, given["x-amz-log-type"] == "Tail"))
         return answer
@@ -214,15 +232,6 @@ def _decoded_context(encoded: str) -> str:
             "InvalidRequestContentException", "Client context must be a valid Base64-encoded JSON object."
         ) from error
     return json.dumps(value)
-
-
-def _check_dry_run(invocation_type: str) -> None:
-    """DryRun asks only whether the function could be invoked, and by now it could. Raises for other types."""
-    if invocation_type == "Event":
-        raise not_built("InvocationType Event")
-    if invocation_type != "DryRun":
-        rule = "Member must satisfy enum value set: [Event, RequestResponse, DryRun]"
-        raise constraint(invocation_type, "invocationType", rule)
 
 
 def _qualifier(query: str) -> str | None:

@@ -1,8 +1,9 @@
-"""What a function is at rest, and how it looks on the wire and to those who run it."""
+"""What one version of a function is at rest, and how it looks on the wire and to those who run it."""
 
 from __future__ import annotations
 
 import base64
+import uuid
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,20 +17,34 @@ BEING_CREATED = "The function is being created."
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
-    """One function as stored: its configuration, its state, and what hangs on it. Never changed in place.
+class LayerUse:
+    """A layer version as a function holds it, also after the layer version itself is deleted."""
 
-    Defaults are AWS's own. `code_sha256` is base64 as on the wire. `revision_id` changes with every update
-    of code or configuration, and with nothing else.
+    arn: str
+    code_sha256: str
+    code_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One version of a function as stored ($LATEST or a number): configuration and state. Never changed in place.
+
+    Defaults are AWS's own. `code_sha256` is base64 as on the wire. `revision_id` is what the API shows; AWS
+    renews it with every change of anything, the state included. `pool_id` names the environments that may
+    serve: it is renewed with code and configuration only. A published version keeps in `published_from` the
+    pool_id that $LATEST had.
     """
 
     name: str
     arn: str
     role: str
-    runtime: str
-    handler: str
     revision_id: str
+    pool_id: str
     last_modified: str
+    runtime: str = ""
+    handler: str = ""
+    version: str = LATEST
+    published_from: str = ""
     code_sha256: str = ""
     code_size: int = 0
     description: str = ""
@@ -38,6 +53,8 @@ class Function:
     environment: dict[str, str] = field(default_factory=dict)
     ephemeral_storage_mb: int = 512
     architectures: list[str] = field(default_factory=lambda: ["x86_64"])
+    layers: list[LayerUse] = field(default_factory=list)
+    dead_letter_arn: str = ""
     logging: dict[str, str] = field(default_factory=dict)
     tracing_mode: str = "PassThrough"
     kms_key_arn: str = ""
@@ -48,15 +65,21 @@ class Function:
     update_status: str = ""
     update_reason: str = ""
     update_reason_code: str = ""
-    reserved_concurrency: int | None = None
-    tags: dict[str, str] = field(default_factory=dict)
-    policy: list[dict[str, Any]] = field(default_factory=list)
-    policy_revision_id: str = ""
 
     @property
     def code_id(self) -> str:
         """The code's key in the code store: its SHA-256 in hex."""
-        return base64.b64decode(self.code_sha256).hex()
+        return code_id(self.code_sha256)
+
+    @property
+    def code_ids(self) -> list[str]:
+        """Of the code and of every layer."""
+        return [self.code_id, *(code_id(layer.code_sha256) for layer in self.layers)]
+
+    @property
+    def has_snapshot(self) -> bool:
+        """SnapStart concerns published versions only."""
+        return self.version != LATEST and self.snap_start == "PublishedVersions"
 
     @property
     def log_group(self) -> str:
@@ -67,10 +90,28 @@ class Function:
         return self.logging.get("LogFormat", "Text")
 
 
+def code_id(sha256: str) -> str:
+    return base64.b64decode(sha256).hex()
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def touched(function: Function) -> Function:
+    """The same under a new revision id, as AWS gives it for changes around code and configuration."""
+    return replace(function, revision_id=new_id())
+
+
+def revised(function: Function, fields: dict[str, Any]) -> Function:
+    """A new revision of a function's code or configuration, for new environments."""
+    return replace(function, **fields, revision_id=new_id(), pool_id=new_id(), last_modified=last_modified_now())
+
+
 def active(function: Function) -> Function:
     """The function once its code is ready, be it new or updated."""
     return replace(
-        function,
+        touched(function),
         state="Active",
         state_reason="",
         state_reason_code="",
@@ -84,12 +125,31 @@ def updating(function: Function) -> Function:
     return replace(function, update_status="InProgress", update_reason=BEING_CREATED, update_reason_code="Creating")
 
 
+def published(latest: Function, number: int, description: str | None) -> Function:
+    """A version as it is published, still Pending."""
+    return replace(
+        latest,
+        version=str(number),
+        published_from=latest.pool_id,
+        pool_id=new_id(),
+        revision_id=new_id(),
+        last_modified=last_modified_now(),
+        description=latest.description if description is None else description,
+        state="Pending",
+        state_reason=BEING_CREATED,
+        state_reason_code="Creating",
+        update_status="",
+        update_reason="",
+        update_reason_code="",
+    )
+
+
 def create_failed(function: Function, reason: str, code: str) -> Function:
-    return replace(function, state="Failed", state_reason=reason, state_reason_code=code)
+    return replace(touched(function), state="Failed", state_reason=reason, state_reason_code=code)
 
 
 def update_failed(function: Function, reason: str, code: str) -> Function:
-    return replace(function, update_status="Failed", update_reason=reason, update_reason_code=code)
+    return replace(touched(function), update_status="Failed", update_reason=reason, update_reason_code=code)
 
 
 def last_modified_now() -> str:
@@ -97,29 +157,33 @@ def last_modified_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "+0000")
 
 
-def configuration(function: Function, *, qualified: bool = False) -> dict[str, Any]:
+def configuration(function: Function, qualifier: str | None = None) -> dict[str, Any]:
     """FunctionConfiguration as GetFunctionConfiguration gives it; members AWS leaves out are left out.
 
-    RuntimeVersionConfig is absent: there is no AWS runtime version to name here.
+    `qualifier` is what the request named and the ARN shows. RuntimeVersionConfig is absent: there is no AWS
+    runtime version to name here.
     """
     logging = {"LogFormat": function.log_format, **function.logging, "LogGroup": function.log_group}
+    optimised = function.has_snapshot and function.state == "Active"
     shown: dict[str, Any] = {
         "FunctionName": function.name,
-        "FunctionArn": f"{function.arn}:{LATEST}" if qualified else function.arn,
-        "Runtime": function.runtime,
+        "FunctionArn": f"{function.arn}:{qualifier}" if qualifier else function.arn,
+        "Runtime": function.runtime or None,
         "Role": function.role,
-        "Handler": function.handler,
+        "Handler": function.handler or None,
         "CodeSize": function.code_size,
         "Description": function.description,
         "Timeout": function.timeout_s,
         "MemorySize": function.memory_mb,
         "LastModified": function.last_modified,
         "CodeSha256": function.code_sha256,
-        "Version": LATEST,
+        "Version": function.version,
         "Environment": {"Variables": function.environment} if function.environment else None,
         "KMSKeyArn": function.kms_key_arn or None,
         "TracingConfig": {"Mode": function.tracing_mode},
         "RevisionId": function.revision_id,
+        "Layers": [{"Arn": use.arn, "CodeSize": use.code_size} for use in function.layers] or None,
+        "DeadLetterConfig": {"TargetArn": function.dead_letter_arn} if function.dead_letter_arn else None,
         "State": function.state,
         "StateReason": function.state_reason or None,
         "StateReasonCode": function.state_reason_code or None,
@@ -129,7 +193,7 @@ def configuration(function: Function, *, qualified: bool = False) -> dict[str, A
         "PackageType": "Zip",
         "Architectures": function.architectures,
         "EphemeralStorage": {"Size": function.ephemeral_storage_mb},
-        "SnapStart": {"ApplyOn": function.snap_start, "OptimizationStatus": "Off"},
+        "SnapStart": {"ApplyOn": function.snap_start, "OptimizationStatus": "On" if optimised else "Off"},
         "LoggingConfig": logging,
     }
     return {member: value for member, value in shown.items() if value is not None}
@@ -148,18 +212,21 @@ _NOT_LISTED = frozenset(
 """ListFunctions gives a subset (API reference: "To get the additional fields ... use GetFunction")."""
 
 
-def listed(function: Function) -> dict[str, Any]:
-    """One item of ListFunctions, whose ARNs are unqualified."""
-    return {member: value for member, value in configuration(function).items() if member not in _NOT_LISTED}
+def listed(function: Function, *, qualified: bool = False) -> dict[str, Any]:
+    """One item of ListFunctions or ListVersionsByFunction."""
+    shown = configuration(function, function.version if qualified else None)
+    return {member: value for member, value in shown.items() if member not in _NOT_LISTED}
 
 
-def runnable(function: Function, code_dir: Path, region: str, account_id: str) -> FunctionVersion:
-    """The revision of this function that environments run."""
+def runnable(
+    function: Function, code_dir: Path, layer_dirs: tuple[str, ...], reserved: int | None, region: str, account_id: str
+) -> FunctionVersion:
+    """What environments run of this version; `reserved` is the function's reserved concurrency."""
     return FunctionVersion(
         name=function.name,
-        version=LATEST,
+        version=function.version,
         arn=function.arn,
-        revision_id=function.revision_id,
+        revision_id=function.pool_id,
         runtime=function.runtime,
         handler=function.handler,
         code_dir=str(code_dir),
@@ -171,5 +238,7 @@ def runnable(function: Function, code_dir: Path, region: str, account_id: str) -
         log_group=function.log_group,
         log_format=function.log_format,
         ephemeral_storage_mb=function.ephemeral_storage_mb,
-        reserved_concurrency=function.reserved_concurrency,
+        reserved_concurrency=reserved,
+        snap_start=function.has_snapshot,
+        layer_dirs=layer_dirs,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,26 +11,29 @@ from typing import Any
 
 from preheat.aws.context import OperationContext
 from preheat.kernel.errors import AwsError
-from preheat.kernel.function import FunctionVersion, Invoker
+from preheat.kernel.function import FunctionVersion, Invoker, InvokeResult
 from preheat.kernel.http import HttpRequest, HttpResponse
 from preheat.kernel.settings import Settings
 from preheat.services.lambda_ import validation
-from preheat.services.lambda_.access import AccessOperations
+from preheat.services.lambda_.asynchronous import EventQueue
+from preheat.services.lambda_.attachments import Attached
 from preheat.services.lambda_.code import CodeStore
-from preheat.services.lambda_.failures import constraint, function_not_found, invalid
+from preheat.services.lambda_.event_config import EventConfigOperations
+from preheat.services.lambda_.failures import conflict, constraint, function_not_found, invalid
 from preheat.services.lambda_.invocations import Invocations
-from preheat.services.lambda_.models import LATEST, Function, configuration, last_modified_now, listed
+from preheat.services.lambda_.models import LATEST, Function, configuration, last_modified_now, listed, new_id, revised
+from preheat.services.lambda_.pages import page, version_key
+from preheat.services.lambda_.provisioned import ProvisionedOperations, Provisioning
+from preheat.services.lambda_.queue_files import QueueFiles
 from preheat.services.lambda_.registry import FunctionRegistry
 from preheat.services.lambda_.store import FunctionStore
-
-_PAGE = 50
-"""ListFunctions gives at most 50 items a page, whatever MaxItems says (API reference)."""
+from preheat.services.lambda_.versions import VersionOperations
 
 HOT_RELOAD_BUCKET = "hot-reload"
 """The bucket name by which local emulators' users give a directory instead of a zip."""
 
 
-class LambdaProvider(AccessOperations):
+class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperations):
     """One method per operation; also the `FunctionDirectory` of the whole program.
 
     `start` before the first request, `close` after the last. `interpreter` gives the Python of a runtime's
@@ -40,24 +42,33 @@ class LambdaProvider(AccessOperations):
 
     def __init__(self, settings: Settings, invoker: Invoker, interpreter: Callable[[str], Path]) -> None:
         self._settings = settings
+        self._account_concurrency = settings.account_concurrency
         self._code = CodeStore(settings.data_dir, interpreter)
         store = FunctionStore(settings.data_dir / "lambda.db")
-        registry = FunctionRegistry(store, self._code, invoker, settings.region, settings.account_id)
-        super().__init__(registry, settings.account_concurrency)
-        self._invocations = Invocations(registry, invoker)
+        self._registry = registry = FunctionRegistry(store, self._code, invoker, settings.region, settings.account_id)
+        self._provisioning = Provisioning(registry)
+        self._queue = EventQueue(registry, QueueFiles(settings.data_dir), settings.async_retry_s)
+        self._invocations = Invocations(registry, invoker, self._queue)
         self.resolve: Callable[..., FunctionVersion] = registry.resolve
         self.invoke_http = self._invocations.invoke_http
 
     async def start(self) -> None:
         """Take up what an earlier server left unfinished."""
         await self._registry.start()
+        self._provisioning.start()
+        self._queue.start()
 
     async def close(self) -> None:
+        await self._queue.close()
         await self._registry.close()
 
     async def settled(self) -> None:
-        """Wait until no function is Pending or InProgress."""
+        """Wait until no version is Pending and no function InProgress."""
         await self._registry.settled()
+
+    async def drained(self) -> None:
+        """Wait until every accepted event has been dealt with."""
+        await self._queue.drained()
 
     async def collect(self, in_use: Iterable[str] = ()) -> list[str]:
         """Remove code of deleted and updated functions, but not the `in_use` code_dirs of living environments."""
@@ -79,10 +90,12 @@ class LambdaProvider(AccessOperations):
             raise invalid(
                 "Runtime and Handler are mandatory parameters for functions created with deployment packages."
             )
+        attached = Attached(tags=validation.check_tags(params.get("Tags") or {}))
         function = Function(
             name=name,
             arn=self._registry.arn(name),
-            revision_id=str(uuid.uuid4()),
+            revision_id=new_id(),
+            pool_id=new_id(),
             last_modified=last_modified_now(),
             **validation.fields(params),
         )
@@ -90,101 +103,114 @@ class LambdaProvider(AccessOperations):
             await asyncio.to_thread(self._code.interpreter, function.runtime)
             async with self._code.adding(_source(params["Code"])) as package:
                 function = replace(function, code_sha256=package.sha256, code_size=package.size_bytes)
-                self._registry.create(function)
+                self._registry.create(function, attached)
+                if params.get("Publish"):
+                    return configuration(self._registry.publish(function))  # its ARN unqualified (recorded on AWS)
         return configuration(function)
 
     def get_function(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        function, qualified = self._find(params)
+        function, qualifier = self._registry.find(params["FunctionName"], params.get("Qualifier"))
+        attached = self._registry.store.attached(function.name)
         answer: dict[str, Any] = {
-            "Configuration": configuration(function, qualified=qualified),
-            "Code": {"RepositoryType": "S3", "Location": self._location(context, function)},
+            "Configuration": configuration(function, qualifier),
+            "Code": {"RepositoryType": "S3", "Location": self._location(context, function.code_id)},
         }
-        if function.tags:
-            answer["Tags"] = function.tags
-        if function.reserved_concurrency is not None:
-            answer["Concurrency"] = {"ReservedConcurrentExecutions": function.reserved_concurrency}
+        if attached.tags:
+            answer["Tags"] = attached.tags
+        if attached.reserved_concurrency is not None:
+            answer["Concurrency"] = {"ReservedConcurrentExecutions": attached.reserved_concurrency}
         return answer
 
     def get_function_configuration(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        function, qualified = self._find(params)
-        return configuration(function, qualified=qualified)
+        return configuration(*self._registry.find(params["FunctionName"], params.get("Qualifier")))
 
-    def _find(self, params: dict[str, Any]) -> tuple[Function, bool]:
-        """(function, whether the request named a version)."""
-        identifier, qualifier = params["FunctionName"], params.get("Qualifier")
-        function = self._registry.find(identifier, qualifier)
-        return function, self._registry.parse(identifier, qualifier)[1] is not None
-
-    def _location(self, context: OperationContext, function: Function) -> str:
+    def _location(self, context: OperationContext, code_id: str) -> str:
         host = context.http.header("host") or f"{self._settings.host}:{self._settings.port}"
-        return f"http://{host}/_preheat/code/{function.code_id}.zip"
+        return f"http://{host}/_preheat/code/{code_id}.zip"
 
     def list_functions(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        after = _name_of(params["Marker"]) if params.get("Marker") else ""
-        page = max(1, min(params.get("MaxItems") or _PAGE, _PAGE))
-        rest = [function for function in self._registry.store if function.name > after]
-        answer: dict[str, Any] = {"Functions": [listed(function) for function in rest[:page]]}
-        if params.get("FunctionVersion") == "ALL":
-            for item in answer["Functions"]:
-                item["FunctionArn"] += f":{LATEST}"
-        if len(rest) > page:
-            answer["NextMarker"] = _marker(rest[page - 1].name)
-        return answer
+        functions, every = list(self._registry.store), params.get("FunctionVersion") == "ALL"
+        if every:
+            functions = [version for latest in functions for version in self._registry.store.versions(latest.name)]
+        return page(
+            "Functions",
+            functions,
+            lambda function: f"{function.name}\0{version_key(function.version)}",
+            params,
+            lambda function: listed(function, qualified=every),
+        )
 
     def delete_function(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         name, qualifier = self._registry.parse(params["FunctionName"], params.get("Qualifier"))
         if qualifier == LATEST:
             raise invalid("$LATEST version cannot be deleted without deleting the function.")
-        self._registry.delete(self._registry.find(name, qualifier))
+        function, _ = self._registry.find(name)
+        if qualifier is None:
+            self._registry.delete(function)
+        else:
+            self._delete_version(name, qualifier)
         return {"StatusCode": 204}
+
+    def _delete_version(self, name: str, qualifier: str) -> None:
+        """One that does not exist is as good as deleted (recorded on AWS)."""
+        aliases = self._registry.store.attached(name).aliases
+        users = [alias.name for alias in aliases.values() if qualifier in (alias.version, *alias.weights)]
+        if users:
+            raise conflict(f"Unable to delete version because the following aliases reference it: [{', '.join(users)}]")
+        if qualifier in aliases:
+            raise invalid("DeleteFunction takes a version: aliases are deleted with DeleteAlias.")  # words unverified
+        version = self._registry.store.get(name, qualifier)
+        if version is not None:
+            self._registry.delete_version(version)
+            self.forget_qualifier(name, qualifier)
 
     async def update_function_code(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         validation.check_built(params)
-        function = self._registry.find(params["FunctionName"])
+        function = self._registry.function(params["FunctionName"])
         fields = validation.fields({"Architectures": params.get("Architectures")})
         with self._registry.changing(function):
             validation.check_revision(params.get("RevisionId"), function.revision_id)
             async with self._code.adding(_source(params)) as package:
                 function = self._unchanged(function)
-                new = _revised(function, {**fields, "code_sha256": package.sha256, "code_size": package.size_bytes})
-                if not params.get("DryRun"):
-                    new = self._registry.update(function, new)
+                new = revised(function, {**fields, "code_sha256": package.sha256, "code_size": package.size_bytes})
+                if params.get("DryRun"):
+                    return configuration(new)
+                new = self._registry.update(function, new)
+                if params.get("Publish"):
+                    version = self._registry.publish(new)
+                    return configuration(version, version.version)
         return configuration(new)
 
     async def update_function_configuration(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         validation.check_built(params)
-        function = self._registry.find(params["FunctionName"])
+        function = self._registry.function(params["FunctionName"])
         fields = validation.fields(params)
         with self._registry.changing(function):
             validation.check_revision(params.get("RevisionId"), function.revision_id)
             if "runtime" in fields:
                 await asyncio.to_thread(self._code.interpreter, fields["runtime"])
                 function = self._unchanged(function)
-            new = self._registry.update(function, _revised(function, fields))
+            new = self._registry.update(function, revised(function, fields))
         return configuration(new)
 
     def _unchanged(self, function: Function) -> Function:
         """The function as it is after some waiting; 404 if it was deleted meanwhile (and perhaps made anew)."""
-        current = self._registry.find(function.name)
-        if current.revision_id != function.revision_id:
+        current = self._registry.function(function.name)
+        if current.pool_id != function.pool_id:
             raise function_not_found(function.arn)
         return current
 
     # invoke
 
+    def invoke_async(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        """The operation that InvocationType Event replaced."""
+        event = {"FunctionName": params["FunctionName"], "Payload": params["InvokeArgs"]}
+        return {"Status": self._started(context, {**event, "InvocationType": "Event"})}
+
     async def invoke(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        started = self._invocations.start(
-            params["FunctionName"],
-            params.get("Payload") or b"",
-            request_id=context.request_id,
-            received_ns=context.http.received_ns,
-            qualifier=params.get("Qualifier"),
-            invocation_type=params.get("InvocationType") or "RequestResponse",
-            client_context=params.get("ClientContext") or "",
-            trace_id=context.http.header("x-amzn-trace-id") or "",
-        )
-        if started is None:
-            return {"StatusCode": 204}
+        started = self._started(context, params)
+        if isinstance(started, int):
+            return {"StatusCode": started}
         result = await asyncio.shield(started)  # whoever asked may go away: the function runs to its end
         answer: dict[str, Any] = {
             "StatusCode": 200,
@@ -196,6 +222,18 @@ class LambdaProvider(AccessOperations):
         if params.get("LogType") == "Tail":
             answer["LogResult"] = base64.b64encode(result.log_tail).decode()
         return answer
+
+    def _started(self, context: OperationContext, params: dict[str, Any]) -> asyncio.Future[InvokeResult] | int:
+        return self._invocations.start(
+            params["FunctionName"],
+            params.get("Payload") or b"",
+            request_id=context.request_id,
+            received_ns=context.http.received_ns,
+            qualifier=params.get("Qualifier"),
+            invocation_type=params.get("InvocationType") or "RequestResponse",
+            client_context=params.get("ClientContext") or "",
+            trace_id=context.http.header("x-amzn-trace-id") or "",
+        )
 
 
 def _source(code: dict[str, Any]) -> bytes | Path:
@@ -212,19 +250,3 @@ def _source(code: dict[str, Any]) -> bytes | Path:
             f"S3Bucket={HOT_RELOAD_BUCKET},S3Key=<absolute directory>",
         )
     raise invalid("Please provide a source for function code.")
-
-
-def _revised(function: Function, fields: dict[str, Any]) -> Function:
-    """A new revision of a function with some fields changed."""
-    return replace(function, **fields, revision_id=str(uuid.uuid4()), last_modified=last_modified_now())
-
-
-def _marker(name: str) -> str:
-    return base64.urlsafe_b64encode(name.encode()).decode()
-
-
-def _name_of(marker: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(marker).decode()
-    except ValueError as error:
-        raise invalid("Invalid Marker") from error

@@ -1,66 +1,76 @@
-"""Which functions exist, which revision of each serves right now, and how a new revision comes to serve."""
+"""Which functions and versions exist, what serves right now, and how a new revision comes to serve."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from preheat.kernel.arn import function_arn, parse_function
-from preheat.kernel.errors import AwsError
+from preheat.kernel.errors import AwsError, PreheatError
 from preheat.kernel.function import FunctionVersion, Invoker
 from preheat.services.lambda_ import models
+from preheat.services.lambda_.attachments import Alias, Attached
 from preheat.services.lambda_.code import CodeStore
-from preheat.services.lambda_.failures import conflict, function_not_found, invalid, not_found, not_now
+from preheat.services.lambda_.failures import conflict, function_not_found, function_only, invalid, not_found, not_now
 from preheat.services.lambda_.models import LATEST, Function
+from preheat.services.lambda_.serving import Serving
 from preheat.services.lambda_.store import FunctionStore
 
 _log = logging.getLogger(__name__)
+
+_Key = tuple[str, str]
+"""(name, version)"""
 
 
 class FunctionRegistry:
     """A `FunctionDirectory` over the store.
 
-    A new function is Pending and an updated one InProgress until its code is compiled; meanwhile the old
-    revision serves. All methods run on the event loop's thread.
+    A new version is Pending and an updated $LATEST InProgress until its code is compiled and its snapshot,
+    where it has one, is taken; meanwhile what served before serves. All methods run on the event loop's thread.
     """
 
     def __init__(self, store: FunctionStore, code: CodeStore, invoker: Invoker, region: str, account_id: str) -> None:
         self.store = store
+        self.invoker = invoker
+        self.serving = Serving()
         self._code = code
-        self._invoker = invoker
         self._region = region
         self._account_id = account_id
-        self._serving: dict[str, FunctionVersion] = {}
-        self._finishing: dict[str, asyncio.Task[None]] = {}
+        self._finishing: dict[_Key, asyncio.Task[None]] = {}
         self._busy: set[str] = set()
-        for function in store:
-            if function.state == "Active":
-                self._serve(function)
+        self._restoring: asyncio.Task[None] | None = None
+        for latest in store:
+            for function in store.versions(latest.name):
+                if function.state == "Active":
+                    self.serving.put(self.runnable(function))
+            self.serving.set_aliases(latest.name, store.attached(latest.name).aliases.values())
 
     async def start(self) -> None:
         """After a restart: finish what was still Pending or InProgress, and throw away what nothing uses."""
         await self._code.sweep()
-        for function in self.store:
-            if function.state == "Pending" or function.update_status == "InProgress":
-                self._finish_later(function, function)
+        for latest in self.store:
+            for function in self.store.versions(latest.name):
+                if function.state == "Pending" or function.update_status == "InProgress":
+                    self._finish_later(function, function)
         await self.collect()
+        self._restoring = asyncio.get_running_loop().create_task(self._take_snapshots_again())
 
     async def close(self) -> None:
         """Stop compiling; what is unfinished is finished after the next start."""
-        tasks = list(self._finishing.values())
+        tasks = [*self._finishing.values(), *([self._restoring] if self._restoring else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.store.close()
 
     async def collect(self, in_use: Iterable[str] = ()) -> list[str]:
-        """Remove code that no function names; `in_use` are the code_dirs of environments still alive."""
-        kept = {function.code_id for function in self.store}
-        kept.update(version.code_dir.rpartition("/")[2] for version in self._serving.values())
-        kept.update(code_dir.rstrip("/").rpartition("/")[2] for code_dir in in_use)
+        """Remove code that neither functions nor layers name; `in_use` are directories of living environments."""
+        kept = {code for latest in self.store for each in self.store.versions(latest.name) for code in each.code_ids}
+        kept |= {models.code_id(v.code_sha256) for layer in self.store.layers for v in layer.versions.values()}
+        kept |= {path.rstrip("/").rpartition("/")[2] for path in (*self.serving.code_dirs(), *in_use)}
         return await self._code.collect(kept)
 
     # finding
@@ -69,27 +79,53 @@ class FunctionRegistry:
         return function_arn(self._region, self._account_id, name)
 
     def resolve(self, identifier: str, qualifier: str | None = None) -> FunctionVersion:
-        """The revision to run. Raises AwsError 404, or 409 while the function is Pending."""
-        if qualifier is None:
-            version = self._serving.get(identifier)
-            if version is not None:
-                return version
+        """The version to run. Raises AwsError 404, or 409 while it is Pending."""
+        version = self.serving.find(identifier, qualifier)
+        if version is not None:
+            return version
         name, qualifier = self.parse(identifier, qualifier)
-        function = self.store.get(name)
-        if function is None or qualifier not in (None, LATEST):
-            raise function_not_found(f"{self.arn(name)}:{qualifier or LATEST}")
-        version = self._serving.get(name)
+        version = self.serving.find(name, qualifier)
         if version is None:
+            function = self._version(name, qualifier)
+            if function is None:
+                raise function_not_found(f"{self.arn(name)}:{qualifier or LATEST}")
             raise not_now(f"The function is currently in the following state: {function.state}")
         return version
 
-    def find(self, identifier: str, qualifier: str | None = None) -> Function:
-        """The function that a name or ARN means. Raises AwsError 404, its ARN qualified as the request was."""
+    def find(self, identifier: str, qualifier: str | None = None) -> tuple[Function, str | None]:
+        """(the version that a name or ARN means, the qualifier it was named by).
+
+        Raises AwsError 404, its ARN qualified as the request was.
+        """
         name, qualifier = self.parse(identifier, qualifier)
-        function = self.store.get(name)
-        if function is None or qualifier not in (None, LATEST):
+        function = self._version(name, qualifier)
+        if function is None:
             raise function_not_found(self.arn(name) + (f":{qualifier}" if qualifier else ""))
-        return function
+        return function, qualifier
+
+    def find_resource(self, identifier: str, qualifier: str | None = None) -> tuple[Function, str | None]:
+        """As `find`, where AWS tells a missing alias from a missing version."""
+        name, qualifier = self.parse(identifier, qualifier)
+        if qualifier and qualifier != LATEST and not qualifier.isdigit():
+            self.alias(name, qualifier)
+        return self.find(name, qualifier)
+
+    def alias(self, name: str, alias: str) -> Alias:
+        found = self.store.attached(name).aliases.get(alias)
+        if found is None:
+            raise not_found(f"Cannot find alias arn: {self.arn(name)}:{alias}")
+        return found
+
+    def function(self, identifier: str) -> Function:
+        """$LATEST, for what concerns functions only. Raises AwsError 404, or 400 for a qualified name."""
+        name, qualifier = self.parse(identifier)
+        if qualifier not in (None, LATEST):
+            raise function_only()
+        return self.find(name)[0]
+
+    def _version(self, name: str, qualifier: str | None) -> Function | None:
+        alias = self.store.attached(name).aliases.get(qualifier or LATEST)
+        return self.store.get(name, alias.version if alias else qualifier or LATEST)
 
     def parse(self, identifier: str, qualifier: str | None = None) -> tuple[str, str | None]:
         """(name, qualifier) of a name, partial or full ARN, with AWS's refusals for what is not ours."""
@@ -102,7 +138,13 @@ class FunctionRegistry:
             raise not_found(f"Functions from '{parts[3]}' are not reachable in this region ('{self._region}')")
         if derived and qualifier and derived != qualifier:
             raise invalid("The derived qualifier from the function name does not match the specified qualifier.")
-        return name, derived or qualifier
+        return name, derived or qualifier or None
+
+    def runnable(self, function: Function) -> FunctionVersion:
+        """What environments run of a version, whether it serves yet or not."""
+        code_dir, *layers = (self._code.path(code) for code in function.code_ids)
+        reserved = self.store.attached(function.name).reserved_concurrency
+        return models.runnable(function, code_dir, tuple(map(str, layers)), reserved, self._region, self._account_id)
 
     # changing
 
@@ -132,8 +174,10 @@ class FunctionRegistry:
         finally:
             self._busy.discard(name)
 
-    def create(self, function: Function) -> None:
-        self.store.put(function)
+    def create(self, function: Function, attached: Attached) -> None:
+        with self.store.together():
+            self.store.put(function)
+            self.store.attach(function.name, attached)
         self._finish_later(function, function)
 
     def update(self, old: Function, new: Function) -> Function:
@@ -143,45 +187,82 @@ class FunctionRegistry:
         self._finish_later(new, old)
         return new
 
-    def delete(self, function: Function) -> None:
-        """Forget the function; a request in flight completes."""
-        task = self._finishing.pop(function.name, None)
-        if task is not None:
-            task.cancel()
-        self.store.delete(function.name)
-        version = self._serving.get(function.name)
-        if version is not None:
-            for key in _identifiers(function.name, function.arn):
-                del self._serving[key]
-            self._invoker.retire(version)
+    def publish(self, latest: Function, description: str | None = None) -> Function:
+        """The version that equals $LATEST: the newest one where nothing has changed since, else a new one.
 
-    def annotate(self, function: Function) -> None:
-        """Store what leaves the running revision's environments alone: tags, policy, concurrency."""
-        self.store.put(function)
-        version = self._serving.get(function.name)
-        if version is not None and version.reserved_concurrency != function.reserved_concurrency:
-            self._enter(replace(version, reserved_concurrency=function.reserved_concurrency))
+        A version of a function that serves already is Active at once (recorded on AWS), unless a snapshot
+        must be taken first.
+        """
+        attached = self.store.attached(latest.name)
+        newest = self.store.get(latest.name, str(attached.next_version - 1))
+        if newest is not None and newest.published_from == latest.pool_id:
+            return newest
+        version = models.published(latest, attached.next_version, description)
+        ready = latest.state == "Active" and latest.update_status == "Successful" and not version.has_snapshot
+        if ready:
+            version = models.active(version)
+        with self.store.together():
+            self.store.put(version)
+            self.store.put(models.touched(latest))
+            self.store.attach(latest.name, replace(attached, next_version=attached.next_version + 1))
+        if ready:
+            self._serve(version)
+        else:
+            self._finish_later(version, version)
+        return version
+
+    def delete_version(self, function: Function) -> None:
+        """Forget one published version; a request in flight completes."""
+        self._cancel(function.name, function.version)
+        self.store.delete_version(function.name, function.version)
+        version = self.serving.drop(function.name, function.version)
+        if version is not None:
+            self.invoker.retire(version)
+
+    def delete(self, function: Function) -> None:
+        """Forget the function and all its versions; requests in flight complete."""
+        for each in self.store.versions(function.name):
+            self._cancel(each.name, each.version)
+        self.store.delete(function.name)
+        for version in self.serving.drop_all(function.name):
+            self.invoker.retire(version)
+
+    def attach(self, name: str, attached: Attached, touch: str | None = None) -> None:
+        """Store what leaves running environments alone; `touch` names the version whose revision id it renews."""
+        touched = self.store.get(name, touch) if touch else None
+        with self.store.together():
+            self.store.attach(name, attached)
+            if touched is not None:
+                self.store.put(models.touched(touched))
+        self.serving.set_aliases(name, attached.aliases.values())
+        self.serving.set_reserved(name, attached.reserved_concurrency)
 
     # coming to serve
 
     def _finish_later(self, function: Function, old: Function) -> None:
+        key = (function.name, function.version)
         task = asyncio.get_running_loop().create_task(self._finish(function, old))
-        self._finishing[function.name] = task
-        task.add_done_callback(lambda done: self._finished(function.name, done))
+        self._finishing[key] = task
+        task.add_done_callback(lambda done: self._finished(key, done))
 
-    def _finished(self, name: str, task: asyncio.Task[None]) -> None:
-        if self._finishing.get(name) is task:
-            del self._finishing[name]
+    def _finished(self, key: _Key, task: asyncio.Task[None]) -> None:
+        if self._finishing.get(key) is task:
+            del self._finishing[key]
+
+    def _cancel(self, name: str, version: str) -> None:
+        task = self._finishing.pop((name, version), None)
+        if task is not None:
+            task.cancel()
 
     async def _finish(self, function: Function, old: Function) -> None:
-        """Compile, then let the revision serve. If that fails the function says so, and an old one serves on."""
+        """Make it ready, then let it serve. If that fails it says so, and an old revision serves on."""
         problem: tuple[str, str] | None = None
         try:
-            await self._code.compile(function.code_id, function.runtime)
+            await self._make_ready(function)
         except Exception as error:
-            _log.warning("%s cannot be made ready: %s", function.arn, error)
+            _log.warning("%s:%s cannot be made ready: %s", function.arn, function.version, error)
             problem = _failure(error)
-        current = self.store.get(function.name)
+        current = self.store.get(function.name, function.version)
         if current is None:
             return
         if problem is None:
@@ -190,45 +271,56 @@ class FunctionRegistry:
         elif current.state == "Pending":
             self.store.put(models.create_failed(current, *problem))
         else:
-            self.store.put(models.update_failed(_annotations(old, current), *problem))
+            self.store.put(models.update_failed(old, *problem))
+
+    async def _make_ready(self, function: Function) -> None:
+        """Compile the code, after $LATEST's where they are made together; then take the snapshot."""
+        latest = self._finishing.get((function.name, LATEST))
+        if function.version != LATEST and latest is not None:
+            await asyncio.wait([latest])
+        await self._code.compile(function.code_id, function.runtime)
+        if function.has_snapshot:
+            await self._prepare(self.runnable(function))
+
+    async def _prepare(self, version: FunctionVersion) -> None:
+        try:
+            await self.invoker.prepare(version)
+        except asyncio.CancelledError:
+            self.invoker.retire(version)
+            raise
+
+    async def _take_snapshots_again(self) -> None:
+        """A snapshot lives in the server's own processes: after a restart it is taken anew, one at a time."""
+        for latest in self.store:
+            for version in self.serving.versions(latest.name):
+                if version.snap_start:
+                    try:
+                        await self.invoker.prepare(version)
+                    except (AwsError, PreheatError) as error:
+                        _log.warning("no snapshot of %s: %s", version.qualified_arn, error)
 
     def _serve(self, function: Function) -> None:
-        """From now on this revision is what the name means; the one before it retires."""
-        before = self._serving.get(function.name)
-        if before is not None and before.revision_id == function.revision_id:
+        """From now on this is what the name or number means; a revision before it retires."""
+        before = self.serving.version(function.name, function.version)
+        if before is not None and before.revision_id == function.pool_id:
             return
-        code_dir = self._code.path(function.code_id)
-        self._enter(models.runnable(function, code_dir, self._region, self._account_id))
+        self.serving.put(self.runnable(function))
         if before is not None:
-            self._invoker.retire(before)
-
-    def _enter(self, version: FunctionVersion) -> None:
-        for key in _identifiers(version.name, version.arn):
-            self._serving[key] = version
+            self.invoker.retire(before)
 
     async def settled(self) -> None:
         """Wait until nothing is Pending or InProgress."""
         while self._finishing:
             await asyncio.gather(*self._finishing.values(), return_exceptions=True)
-
-
-def _identifiers(name: str, arn: str) -> tuple[str, ...]:
-    return name, arn, f"{name}:{LATEST}", f"{arn}:{LATEST}"
-
-
-def _annotations(old: Function, current: Function) -> Function:
-    """The old revision with what may have changed meanwhile beside code and configuration."""
-    return replace(
-        old,
-        tags=current.tags,
-        policy=current.policy,
-        policy_revision_id=current.policy_revision_id,
-        reserved_concurrency=current.reserved_concurrency,
-    )
+        if self._restoring is not None:
+            with suppress(asyncio.CancelledError):
+                await self._restoring
 
 
 def _failure(error: Exception) -> tuple[str, str]:
-    """(reason, code) for a function whose code could not be made ready."""
+    """(reason, code) for a version that could not be made ready; codes are StateReasonCode's in the model."""
     if isinstance(error, AwsError):
-        return error.message, "InvalidConfiguration"
+        return error.message, error.code if error.code.startswith("FunctionError") else "InvalidConfiguration"
+    if isinstance(error, PreheatError):
+        return str(error), "FunctionError"
     return str(error) or type(error).__name__, "InternalError"

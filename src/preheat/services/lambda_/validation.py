@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from preheat.services.lambda_.failures import constraint, invalid, not_built, precondition_failed
+from preheat.services.lambda_.failures import constraint, invalid, not_built, revision_mismatch
 
 RUNTIMES = tuple(f"python3.{minor}" for minor in range(8, 14))
 MAX_NAME = 64
@@ -40,7 +40,6 @@ _RESERVED_VARIABLES = frozenset(
 """Lambda developer guide, "Defined runtime environment variables"."""
 
 _UNBUILT = {
-    "Layers": "Layers",
     "FileSystemConfigs": "FileSystemConfigs",
     "ImageConfig": "ImageConfig",
     "CodeSigningConfigArn": "Code signing",
@@ -50,7 +49,6 @@ _UNBUILT = {
     "RuntimeConfig": "RuntimeConfig",
     "AcceleratorConfig": "AcceleratorConfig",
     "PublishTo": "PublishTo",
-    "Publish": "Publishing versions",
 }
 
 
@@ -62,8 +60,6 @@ def check_built(params: Mapping[str, Any]) -> None:
     vpc = params.get("VpcConfig") or {}
     if vpc.get("SubnetIds") or vpc.get("SecurityGroupIds"):
         raise not_built("VpcConfig")
-    if (params.get("DeadLetterConfig") or {}).get("TargetArn"):
-        raise not_built("DeadLetterConfig")
     if params.get("PackageType") == "Image" or (params.get("Code") or {}).get("ImageUri") or params.get("ImageUri"):
         raise not_built("PackageType Image")
 
@@ -179,8 +175,15 @@ def _tracing(value: Mapping[str, Any]) -> str:
 
 
 def _snap_start(value: Mapping[str, Any]) -> str:
-    """Stored and shown: SnapStart concerns published versions, and there are none yet."""
     return str(value.get("ApplyOn") or "None")
+
+
+def _dead_letter(value: Mapping[str, Any]) -> str:
+    """A queue or topic, or "" to take it away (developer guide, "dead-letter queues"; the words are unverified)."""
+    target = str(value.get("TargetArn") or "")
+    if target and not re.match(r"arn:aws[a-zA-Z-]*:(sqs|sns):", target):
+        raise invalid(f"The provided dead letter target ARN {target} is invalid: it must be an SQS queue or SNS topic.")
+    return target
 
 
 def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
@@ -206,15 +209,12 @@ _MEMBERS: dict[str, tuple[str, Any]] = {
     "LoggingConfig": ("logging", _logging),
     "TracingConfig": ("tracing_mode", _tracing),
     "SnapStart": ("snap_start", _snap_start),
+    "DeadLetterConfig": ("dead_letter_arn", _dead_letter),
     "KMSKeyArn": ("kms_key_arn", _as_is),
-    "Tags": ("tags", check_tags),
 }
 
 
 def check_revision(expected: str | None, actual: str) -> None:
     """Raise PreconditionFailedException (412) for a given RevisionId that is not the latest."""
     if expected is not None and expected != actual:
-        raise precondition_failed(
-            "The Revision Id provided does not match the latest Revision Id. "
-            "Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
-        )
+        raise revision_mismatch()

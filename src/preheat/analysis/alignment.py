@@ -1,0 +1,301 @@
+"""Client records against REPORT lines in time: the offset between the two clocks, then one line for one request.
+
+A REPORT line bears the time at which its invocation ended, a client record the time at which the answer had come: at
+the right offset the two differ by a nearly constant way back. The offset (a time zone, the clocks' error and the way
+back, in one figure) is where the cross-correlation of the two series peaks; a drift is the slope of what remains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+BIN_MS = 20.0
+MOST_BINS = 1 << 24
+ZONES_MS = 15 * 3_600_000.0
+"""Local times differ from UTC by -12 to +14 hours."""
+SKEW_MS = 600_000.0
+"""Two clocks that both claim UTC are not further apart than this."""
+NEIGHBOURS = 6
+"""REPORT lines considered on either side of a request's end."""
+NOT_THERE = 9.0
+"""Cost (minus logarithm of a likelihood) at which it is likelier that the line is missing."""
+TOLERANCE_MS = 5.0
+"""What rounding to milliseconds and logging leave between two clocks."""
+CERTAIN = 0.7
+"""A label less probable than this is "unknown"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """`offset_ms` at `zero_ms` (client's clock) and `drift` per ms: client time minus log time; `spread_ms` is the
+    robust standard deviation of the rest."""
+
+    offset_ms: float
+    drift: float
+    zero_ms: float
+    spread_ms: float
+
+    def at(self, client_ms: Any) -> Any:
+        return self.offset_ms + self.drift * (client_ms - self.zero_ms)
+
+
+@dataclass(slots=True)
+class Join:
+    """`report[i]` is the line of request i or -1; `cold[i]` the probability that it was cold, all its candidates
+    weighed; `gain` how much likelier the pairs are together than that none is there, `chance` what share of that the same
+    series give when the clock is set wrong on purpose."""
+
+    clock: Clock
+    report: NDArray[np.int64]
+    cold: Floats
+    gain: float
+    chance: float = 0.0
+
+
+MOST_CHANCE = 0.75
+"""A pairing that a wrong clock does nearly as well is none."""
+
+
+def candidates(end_ms: Floats, at_ms: Floats, reach_ms: float, count: int = 4) -> list[float]:
+    """Offsets (client minus log) at which the two series meet best, the best first; `at_ms` sorted."""
+    import numpy as np
+
+    start, stop = float(end_ms.min()) - reach_ms, float(end_ms.max()) + reach_ms
+    near = at_ms[(at_ms >= start) & (at_ms <= stop)]
+    if not len(near) or not len(end_ms):
+        return []
+    span = float(max(end_ms.max(), near.max()) - min(end_ms.min(), near.min())) + 1
+    width = max(BIN_MS, span * 2 / MOST_BINS)
+    size = 1 << int(np.ceil(np.log2(span * 2 / width + 4)))
+    low = min(float(end_ms.min()), float(near.min()))
+    client = np.bincount(((end_ms - low) / width).astype(np.int64), minlength=size).astype(float)
+    server = np.bincount(((near - low) / width).astype(np.int64), minlength=size).astype(float)
+    meets = np.fft.irfft(np.fft.rfft(client) * np.conj(np.fft.rfft(server)), size)
+    found: list[tuple[float, float]] = []
+    for bins in (3, 15, 75):
+        found += _peaks(meets, bins, width, reach_ms, count)
+    best: list[float] = []
+    for _, offset in sorted(found, reverse=True):
+        if all(abs(offset - other) > 10 * BIN_MS for other in best):
+            best.append(offset)
+    return best[: 2 * count]
+
+
+def _peaks(meets: Floats, bins: int, width: float, reach_ms: float, count: int) -> list[tuple[float, float]]:
+    """(how far above what is expected around it, offset) of the highest places after smoothing over `bins`."""
+    import numpy as np
+
+    size = len(meets)
+    sums = np.concatenate([[0.0], np.cumsum(np.concatenate([meets[-bins:], meets, meets[:bins]]))])
+    smooth = (sums[2 * bins + 1 :] - sums[: -2 * bins - 1])[:size]
+    wide = 40 * bins
+    totals = np.concatenate([[0.0], np.cumsum(np.concatenate([smooth[-wide:], smooth, smooth[:wide]]))])
+    around = ((totals[2 * wide + 1 :] - totals[: -2 * wide - 1]) / (2 * wide + 1))[:size]
+    score = (smooth - around) / np.sqrt(around + 1)
+    lags = np.arange(size) * width
+    lags[lags > size * width / 2] -= size * width
+    score[np.abs(lags) > reach_ms] = -np.inf
+    found = []
+    for _ in range(count):
+        place = int(np.argmax(score))
+        if not np.isfinite(score[place]) or score[place] <= 0:
+            break
+        found.append((float(score[place]), float(lags[place])))
+        score[max(place - 4 * bins, 0) : place + 4 * bins + 1] = -np.inf
+    return found
+
+
+def refine(end_ms: Floats, at_ms: Floats, offset_ms: float, window_ms: float = 2000.0) -> Clock:
+    """The offset to the millisecond, and its drift, from the nearest lines: a line through them, fitted to the
+    densest part, in windows that shrink."""
+    import numpy as np
+
+    zero = float(end_ms.min())
+    clock = Clock(offset_ms, 0.0, zero, window_ms / 4)
+    for reach in (window_ms, window_ms / 4, window_ms / 10, window_ms / 10):
+        rest, where = _differences(end_ms, at_ms, clock, reach)
+        if len(rest) < 3:
+            return clock
+        clock = _fit(clock, rest, where, zero)
+    return clock
+
+
+def _differences(end_ms: Floats, at_ms: Floats, clock: Clock, reach_ms: float) -> tuple[Floats, Floats]:
+    """(client end - line - offset, client end) of all pairs within `reach_ms`, a few lines on either side of each."""
+    import numpy as np
+
+    place = np.searchsorted(at_ms, end_ms - clock.at(end_ms))
+    rests, wheres = [], []
+    for shift in range(-NEIGHBOURS, NEIGHBOURS):
+        index = place + shift
+        valid = (index >= 0) & (index < len(at_ms))
+        rest = end_ms[valid] - clock.at(end_ms[valid]) - at_ms[index[valid]]
+        close = np.abs(rest) <= reach_ms
+        rests.append(rest[close])
+        wheres.append(end_ms[valid][close])
+    return np.concatenate(rests), np.concatenate(wheres)
+
+
+def _fit(clock: Clock, rest: Floats, where: Floats, zero: float) -> Clock:
+    """Correct the clock by the densest differences of each eighth of the run, and a robust line through those."""
+    import numpy as np
+
+    centre, width = _densest(rest)
+    parts = np.minimum(((where - zero) / max(float(where.max()) - zero, 1.0) * 8).astype(int), 7)
+    points = []
+    for part in range(8):
+        inside = rest[parts == part]
+        if len(inside) >= 5:
+            points.append((float(where[parts == part].mean()) - zero, _densest(inside)[0], len(inside)))
+    slope = 0.0
+    if len(points) >= 4:
+        slopes = [(b[1] - a[1]) / (b[0] - a[0]) for i, a in enumerate(points) for b in points[i + 1 :] if b[0] > a[0]]
+        slope = float(np.median(slopes))
+        centre = float(np.median([value - slope * at for at, value, _ in points]))
+        width = _densest(rest - slope * (where - zero))[1]
+        if abs(slope) * (float(where.max()) - zero) < width:
+            slope, centre = 0.0, _densest(rest)[0]
+    return Clock(clock.offset_ms + centre, clock.drift + slope, zero, width)
+
+
+def _densest(values: Floats) -> tuple[float, float]:
+    """(middle, robust standard deviation) of the shortest interval that holds a third of the values."""
+    import numpy as np
+
+    ordered = np.sort(values)
+    held = max(len(ordered) // 3, 2)
+    widths = ordered[held - 1 :] - ordered[: len(ordered) - held + 1]
+    first = int(np.argmin(widths))
+    middle = float(np.median(ordered[first : first + held]))
+    return middle, max(float(widths[first]) / 0.86, 1.0)  # a third of a normal distribution spans 0.86 s.d.
+
+
+def match(end_ms: Floats, response_ms: Floats, log: Any, clock: Clock) -> Join:
+    """Pair requests with lines of `log` (a ServerLog): the pair that is best for both sides first, each used once."""
+    import numpy as np
+
+    pairs, cost = _pairs(end_ms, response_ms, log, clock)
+    request, line = pairs
+    report = np.full(len(end_ms), -1, dtype=np.int64)
+    taken = np.zeros(len(log), dtype=bool)
+    open_pairs = np.flatnonzero(cost < NOT_THERE)
+    while len(open_pairs):
+        r, j, c = request[open_pairs], line[open_pairs], cost[open_pairs]
+        best_r, best_j = np.full(len(end_ms), np.inf), np.full(len(log), np.inf)
+        np.minimum.at(best_r, r, c)
+        np.minimum.at(best_j, j, c)
+        chosen = open_pairs[(c == best_r[r]) & (c == best_j[j])]
+        for pair in chosen.tolist() if len(chosen) < 1000 else _without_ties(chosen, request, line):
+            if report[request[pair]] < 0 and not taken[line[pair]]:
+                report[request[pair]] = line[pair]
+                taken[line[pair]] = True
+        open_pairs = open_pairs[(report[request[open_pairs]] < 0) & ~taken[line[open_pairs]]]
+    gain = float((NOT_THERE - cost[report[request] == line]).sum())
+    return Join(clock, report, _cold(len(end_ms), request, line, cost, report, log), gain)
+
+
+def _without_ties(chosen: Any, request: Any, line: Any) -> list[int]:
+    import numpy as np
+
+    _, first = np.unique(request[chosen], return_index=True)
+    kept = chosen[first]
+    _, first = np.unique(line[kept], return_index=True)
+    return [int(pair) for pair in kept[first]]
+
+
+def _pairs(end_ms: Floats, response_ms: Floats, log: Any, clock: Clock) -> tuple[tuple[Any, Any], Floats]:
+    """Candidate pairs and their cost, which falls with how well the way back and the rest of the time fit.
+
+    Both terms are Student's t with four degrees of freedom: a stray value must not outweigh everything else.
+    """
+    import numpy as np
+
+    place = np.searchsorted(log.at_ms, end_ms - clock.at(end_ms))
+    requests, lines = [], []
+    for shift in range(-NEIGHBOURS, NEIGHBOURS):
+        index = place + shift
+        valid = np.flatnonzero((index >= 0) & (index < len(log)))
+        requests.append(valid)
+        lines.append(index[valid])
+    request, line = np.concatenate(requests), np.concatenate(lines)
+    back = end_ms[request] - clock.at(end_ms[request]) - log.at_ms[line]
+    carried = log.carried_ms[line]
+    rest = response_ms[request] - log.duration_ms[line] - carried
+    # An environment may have been started ahead of its request: then only the handler must fit into the response.
+    early = (rest < -TOLERANCE_MS) & (carried > 0) & (response_ms[request] + TOLERANCE_MS >= log.duration_ms[line])
+    possible = ((rest >= -TOLERANCE_MS) | early) & (np.abs(back) < max(12 * clock.spread_ms, 100.0))
+    request, line, back, rest, early = (
+        request[possible],
+        line[possible],
+        back[possible],
+        rest[possible],
+        early[possible],
+    )
+    rest = np.log(np.maximum(rest, 0.5))
+    usual, width = _usual(request, back, rest)
+    cost = 2.5 * np.log1p((back / clock.spread_ms) ** 2 / 4)
+    cost += np.where(early, 4.0, 2.5 * np.log1p(((rest - usual) / width) ** 2 / 4))
+    return (request, line), cost
+
+
+def _usual(request: Any, back: Floats, rest: Floats) -> tuple[float, float]:
+    """Median and robust width of the time outside the function (logarithm), over each request's nearest line."""
+    import numpy as np
+
+    order = np.lexsort((np.abs(back), request))
+    _, first = np.unique(request[order], return_index=True)
+    nearest = rest[order[first]]
+    if not len(nearest):
+        return 0.0, 1.0
+    middle, width = _densest(nearest)
+    return middle, float(np.clip(width, 0.1, 1.0))
+
+
+def _cold(count: int, request: Any, line: Any, cost: Floats, report: Any, log: Any) -> Floats:
+    """Probability of cold for each request: its candidates weighed by likelihood, a line that fits another request
+    better counting for less."""
+    import numpy as np
+
+    owner_cost = np.full(len(log), NOT_THERE)
+    is_owned = report[request] == line
+    owner_cost[line[is_owned]] = cost[is_owned]
+    penalty = np.where(
+        is_owned, 0.0, np.maximum(cost - owner_cost[line], 0.0) + np.where(owner_cost[line] < NOT_THERE, 2.0, 0.0)
+    )
+    weight = np.exp(-cost - penalty)
+    total = np.bincount(request, weights=weight, minlength=count)
+    cold = np.bincount(request, weights=weight * log.cold[line], minlength=count)
+    return np.divide(cold, total, out=np.full(count, 0.5), where=total > 0)
+
+
+def join(end_ms: Floats, response_ms: Floats, log: Any, *, local: bool) -> Join | None:
+    """The best pairing over all plausible offsets, or None where the log and the requests have nothing in common."""
+    import numpy as np
+
+    best: Join | None = None
+    for offset in candidates(end_ms, log.at_ms, ZONES_MS if local else SKEW_MS):
+        found = match(end_ms, response_ms, log, refine(end_ms, log.at_ms, offset))
+        if best is None or _quality(found) > _quality(best):
+            best = found
+    if best is None:
+        return None
+    wrong = [
+        match(end_ms, response_ms, log, replace(best.clock, offset_ms=best.clock.offset_ms + shift)).gain
+        for shift in (-7_321.0, 4_177.0, 11_903.0)
+    ]
+    best.chance = float(np.mean(wrong)) / max(best.gain, 1e-9)
+    matched = int((best.report >= 0).sum())
+    if matched < 0.3 * min(len(end_ms), len(log)) or best.chance > MOST_CHANCE:
+        return None
+    return best
+
+
+def _quality(found: Join) -> tuple[float, float]:
+    return found.gain, -found.clock.spread_ms

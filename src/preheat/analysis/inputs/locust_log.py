@@ -1,0 +1,113 @@
+"""Locust's `--logfile`: the responses that a locustfile logs, and when users were started.
+
+The lines are those of the assignment's locustfile (three logging calls for each response), in Locust's format
+`[2024-10-24 18:20:31,500] host/INFO/root: Response time: 1085.50 ms`. Other lines, and the further lines of a
+response text, stand between them. The times are the client's local ones and name no zone.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from preheat.analysis.requests_csv import ClientRequest
+
+_LINE = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d{1,6})\] (.*?)/([A-Z]+)/([\w.]+): ?(.*)$")
+_TIME = re.compile(r"^Response time: *([0-9.]+(?:[eE][+-]?\d+)?) *(ms|s)?\b", re.IGNORECASE)
+_STATUS = re.compile(r"^Response status(?: code)?: *(\d+|None)", re.IGNORECASE)
+_TEXT = re.compile(r"^Response text: ?(.*)$", re.IGNORECASE)
+_RAMP = re.compile(r"^Ramping to (\d+) users at a rate of ([0-9.]+) per second")
+_END = re.compile(r"^(?:--run-time limit reached|Shutting down|Got SIG)")
+
+
+@dataclass(slots=True)
+class Ramp:
+    """Users started from `start_s` on, `per_s` each second until there are `users` (Locust starts the users of a
+    second together, at its beginning)."""
+
+    start_s: float
+    users: int
+    per_s: float
+
+
+@dataclass(slots=True)
+class LocustLog:
+    """Requests in the order sent; times are local ones taken as UTC. `finished` counts runs that were ended in order;
+    `incomplete` are responses whose status line is missing."""
+
+    requests: list[ClientRequest] = field(default_factory=list)
+    ramps: list[Ramp] = field(default_factory=list)
+    started: int = 0
+    finished: int = 0
+    incomplete: int = 0
+    first_text: str = ""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A response of which the status line is still to come. Greenlets do not switch between the three calls, but
+    lines of several processes may mix, so the status goes to the oldest response of the same source."""
+
+    source: str
+    end_s: float
+    response_ms: float
+
+
+def looks_like(text: str) -> bool:
+    """Whether the text is a Locust log: one of its first lines is."""
+    return any(_LINE.match(line) for line in text[:20_000].split("\n")[:200])
+
+
+def parse(text: str) -> LocustLog:
+    """Read the log; lines that are none of Locust's belong to the response text before them."""
+    log = LocustLog()
+    waiting: list[_Open] = []
+    for line in text.split("\n"):
+        found = _LINE.match(line)
+        if found is None:
+            continue
+        at, source, _, _, message = found.groups()
+        if not message.startswith(("R", "r", "S", "-", "G")):
+            continue
+        _read(log, waiting, _local_s(at), source, message)
+    log.incomplete = len(waiting)
+    log.requests += [_request(item, 0, "no status was logged") for item in waiting]
+    log.requests.sort(key=lambda request: request.start_s)
+    for index, request in enumerate(log.requests):
+        log.requests[index] = _numbered(request, index)
+    return log
+
+
+def _read(log: LocustLog, waiting: list[_Open], at_s: float, source: str, message: str) -> None:
+    if (time := _TIME.match(message)) is not None:
+        response_ms = float(time[1]) * (1000 if time[2] == "s" else 1)
+        waiting.append(_Open(source, at_s, response_ms))
+    elif (status := _STATUS.match(message)) is not None:
+        item = next((item for item in waiting if item.source == source), None)
+        if item is not None:
+            waiting.remove(item)
+            code = 0 if status[1] == "None" else int(status[1])
+            log.requests.append(_request(item, code, "" if 200 <= code < 400 else f"HTTP {code}"))
+    elif (body := _TEXT.match(message)) is not None:
+        log.first_text = log.first_text or body[1][:2000]
+    elif (ramp := _RAMP.match(message)) is not None:
+        log.ramps.append(Ramp(at_s, int(ramp[1]), float(ramp[2])))
+    elif message.startswith("Starting Locust"):
+        log.started += 1
+    elif _END.match(message) and log.finished < max(log.started, 1):
+        log.finished += message.startswith("Shutting down")
+
+
+def _request(item: _Open, status: int, error: str) -> ClientRequest:
+    """The line is written when the answer has come, so the request was sent `response_ms` before."""
+    return ClientRequest(0, item.end_s - item.response_ms / 1000, item.response_ms, status, error=error)
+
+
+def _numbered(request: ClientRequest, index: int) -> ClientRequest:
+    return ClientRequest(index, request.start_s, request.response_ms, request.status, error=request.error)
+
+
+def _local_s(text: str) -> float:
+    """Epoch seconds, as if the local time were UTC."""
+    return datetime.fromisoformat(text.replace(",", ".")).replace(tzinfo=UTC).timestamp()

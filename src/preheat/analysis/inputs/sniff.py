@@ -1,0 +1,72 @@
+"""What a file is, told from what is in it: people rename files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+
+from preheat.analysis.inputs import cloudwatch, locust_log, locust_tables, xray
+from preheat.analysis.inputs.columns import is_large, read_large
+from preheat.analysis.inputs.lambda_lines import read_events
+from preheat.analysis.inputs.locust_log import LocustLog
+from preheat.analysis.inputs.locust_tables import LocustTables
+from preheat.analysis.inputs.text import decode, read_bytes
+from preheat.analysis.server_log import ServerLog
+
+
+class Kind(Enum):
+    REQUESTS = auto()
+    JOURNAL = auto()
+    RUN = auto()
+    LOCUST = auto()
+    LAMBDA = auto()
+    OTHER = auto()
+
+
+@dataclass(slots=True)
+class Source:
+    """A file's kind and what was read from it; `data` only for our own kinds."""
+
+    kind: Kind
+    data: bytes = b""
+    locust: LocustLog | None = None
+    tables: LocustTables | None = None
+    log: ServerLog | None = None
+
+
+def open_source(path: Path) -> Source:
+    """Read a file as what it is; `Kind.OTHER` if it has nothing to do with a run."""
+    ours = {"requests.csv": Kind.REQUESTS, "journal.jsonl": Kind.JOURNAL, "run.json": Kind.RUN}
+    if path.name in ours:
+        return Source(ours[path.name], read_bytes(path))
+    if is_large(path):
+        log = read_large(path)
+        if log is not None:
+            return Source(Kind.LAMBDA, log=log)
+    data = read_bytes(path)
+    head = data[:2000]
+    if head.startswith(b"index,user,method,") or (b"response_ms" in head and b"request_id" in head):
+        return Source(Kind.REQUESTS, data)
+    if b'"type":' in head and b'"environment":' in head and b'"at_ms":' in head:
+        return Source(Kind.JOURNAL, data)
+    return _from_text(decode(data))
+
+
+def _from_text(text: str) -> Source:
+    if "window.templateArgs" in text and (html := locust_tables.parse_html(text)) is not None:
+        return Source(Kind.LOCUST, tables=html)
+    if "<html" in text[:2000].lower():
+        return Source(Kind.OTHER)
+    if (table := locust_tables.parse_table(text)) is not None:
+        return Source(Kind.LOCUST, tables=table)
+    if locust_log.looks_like(text):
+        return Source(Kind.LOCUST, locust=locust_log.parse(text))
+    if xray.looks_like(text):
+        return Source(Kind.LAMBDA, log=xray.read(text))
+    if cloudwatch.looks_like(text):
+        events, bad = cloudwatch.read(text)
+        log = read_events(events, bad)
+        if len(log) or log.init_reports:
+            return Source(Kind.LAMBDA, log=log)
+    return Source(Kind.OTHER)

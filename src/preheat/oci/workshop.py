@@ -1,0 +1,65 @@
+"""Where `preheat build` works: the local images, their unpacked layers and what is kept between builds."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from preheat.oci.bases import Bases
+from preheat.oci.builder import ARCHITECTURES, BuildPlan, BuildTools, build
+from preheat.oci.layers import LayerStore
+from preheat.oci.layout import Layout
+from preheat.oci.manifest import Descriptor
+from preheat.oci.pip_step import Say
+from preheat.oci.reference import Reference
+
+KEEP_CACHED_S = 14 * 24 * 3600.0
+"""Layers of pip and bases that no build has used for two weeks are removed by a collection."""
+
+
+class Workshop:
+    """`<data_dir>/images` is an OCI layout; skopeo reads an image as `oci:<data_dir>/images:<name>`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.layout = Layout(data_dir / "images")
+        self.layers = LayerStore(data_dir / "images" / "unpacked", self.layout.blobs)
+
+    def build(
+        self,
+        plan: BuildPlan,
+        name: str,
+        interpreter: Callable[[str], Path],
+        emulator: Path,
+        credentials: Callable[[str], str | None],
+        say: Say,
+    ) -> Descriptor:
+        """Build an image and give it a name ("iris" means "iris:latest"). Raises DockerfileError, ValueError for the
+        name, OSError."""
+        reference = Reference.parse(name)
+        bases = Bases(self.layout, interpreter, emulator, credentials, say)
+        architecture = ARCHITECTURES.get(platform.machine(), platform.machine())
+        tools = BuildTools(self.layout, self.layers, lambda wanted: bases.find(wanted, architecture), interpreter, say)
+        image = build(plan, tools)
+        self.layout.tag(str(reference), image)
+        return image
+
+    def find(self, name: str) -> Descriptor | None:
+        """A local image, with "latest" for a tag where none is given. Raises ValueError for what is no name."""
+        return self.layout.find(str(Reference.parse(name))) or self.layout.find(name)
+
+    def collect(self, grace_s: float) -> tuple[int, int]:
+        """Remove blobs of no image and unpacked bases, unless touched within `grace_s`; (how many, bytes)."""
+        now_s = time.time()
+        keep: set[str] = set()
+        cache = self.layout.root / "cache"
+        for path in cache.glob("*.json") if cache.is_dir() else ():
+            if path.stat().st_mtime < now_s - KEEP_CACHED_S:
+                path.unlink()
+            else:
+                value = json.loads(path.read_text())
+                keep.update(item["digest"] for item in value.get("layers", [value]))
+        self.layers.collect((), (), now_s - KEEP_CACHED_S)
+        return self.layout.collect(keep, now_s - grace_s)

@@ -1,0 +1,235 @@
+"""One start of a function's runtime, timed from outside, with or without the watcher inside.
+
+The process is the one that the `process` sandbox starts (same guest, same variables), so its init is what the
+local cloud reports as Init Duration: from before the process is started until the runtime asks for work.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import itertools
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from preheat.kernel.errors import PreheatError
+
+INIT_LIMIT_S = 120.0
+"""Init may take longer than AWS's 10 s here: a profile is wanted most where it does."""
+
+# The frames of `preheat.guest.preheat_client`, which says what they hold.
+_HEAD = struct.Struct("!IB")
+_INVOKE = struct.Struct("!QI")
+_READY = struct.Struct("!QQB")
+_PEAK_BYTES = 5
+
+_PRELUDE = (
+    "import time as _time; _began = _time.monotonic_ns(); import sys as _sys; _sys.path[0] = {guest!r}; "
+    "import preheat_profile as _profile; _profile.install(_began)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What is started. `variables` are the runtime's and the function's environment variables."""
+
+    interpreter: Path
+    guest_dir: Path
+    runtime_dir: Path
+    code_dir: Path
+    handler: str
+    variables: Mapping[str, str]
+    arn: str = "arn:aws:lambda:us-east-1:000000000000:function:profile"
+
+    @property
+    def handler_module(self) -> str:
+        """The name under which AWS's client imports it: "dir/module.function" is dir.module."""
+        return self.handler.rpartition(".")[0].replace("/", ".")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Milliseconds from before the process until it asked for work, and its three parts."""
+
+    init_ms: float
+    spawn_ms: float
+    runtime_ms: float
+    handler_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A watched start: when it was launched and its runtime was ready (monotonic ns), and what the watcher wrote."""
+
+    launched_ns: int
+    runtime_ready_ns: int
+    result: Mapping[str, Any]
+    answers: Sequence[bytes]
+    errors: int
+    """How many of the answers were errors."""
+
+
+def prepare(guest_dir: Path, into: Path) -> Path:
+    """Write the guest's first code into a directory, with the watcher's before it; returns the directory.
+
+    Run in place of `guest_dir` it is the same code at the same depth of the stack (preheat_profile says why
+    that matters); its first run leaves a .pyc file beside it, as the guest's own has one.
+    """
+    source = (guest_dir / "__main__.py").read_text("utf-8")
+    body = ast.parse(source).body
+    preamble: list[ast.stmt] = [
+        node for node in body if isinstance(node, ast.ImportFrom) and node.module == "__future__"
+    ]
+    if ast.get_docstring(ast.Module(body, []), clean=False) is not None:
+        preamble.append(body[0])
+    lines = source.splitlines()
+    lines.insert(max((node.end_lineno or 0 for node in preamble), default=0), _PRELUDE.format(guest=str(guest_dir)))
+    (into / "__main__.py").write_text("\n".join(lines) + "\n", "utf-8")
+    return into
+
+
+def measure(program: Program) -> Start:
+    """Start the function as it is. Raises PreheatError with the function's own words if its init fails."""
+    with _running(program, program.guest_dir) as (process, channel, launched_ns, output):
+        ready_ns, started_ns, runtime_ns = _until_ready(process, channel, output)
+    parts = (launched_ns, started_ns, runtime_ns, ready_ns)
+    spawn, runtime, handler = ((after - before) / 1e6 for before, after in itertools.pairwise(parts))
+    return Start((ready_ns - launched_ns) / 1e6, spawn, runtime, handler)
+
+
+def watch(program: Program, watcher_dir: Path, *, events: Sequence[bytes] | None = None) -> Watched:
+    """Start with the watcher (`prepare`): times only, or in detail and through one invocation for each of `events`."""
+    with tempfile.TemporaryFile() as result:
+        count = -1 if events is None else len(events)
+        with _running(program, watcher_dir, result.fileno(), count) as (process, channel, launched_ns, output):
+            _, _, runtime_ns = _until_ready(process, channel, output)
+            answers, errors = [], 0
+            for number, event in enumerate(events or ()):
+                kind, body = _invoke(program, channel, number, event, output)
+                answers.append(body)
+                errors += kind == b"E"
+            channel.shutdown(socket.SHUT_WR)
+            process.wait(INIT_LIMIT_S)  # the watcher writes before it finds the channel closed
+        result.seek(0)
+        return Watched(launched_ns, runtime_ns, json.loads(result.read()), answers, errors)
+
+
+_Running = tuple["subprocess.Popen[bytes]", socket.socket, int, BinaryIO]
+
+
+@contextlib.contextmanager
+def _running(program: Program, first_code: Path, result_fd: int | None = None, count: int = 0) -> Iterator[_Running]:
+    """(process, our end of its channel, when it was launched, what it prints); nothing of it is left behind."""
+    ours, theirs = socket.socketpair()
+    ours.settimeout(INIT_LIMIT_S)
+    with ours, theirs, tempfile.TemporaryFile() as output, tempfile.TemporaryDirectory(prefix="preheat-") as tmp:
+        Path(tmp).chmod(0o1777)
+        fds = [output.fileno(), theirs.fileno()]
+        environ = _environ(program, tmp, *fds)
+        if result_fd is not None:
+            environ["_PREHEAT_PROFILE"] = f"{result_fd}:{count}"
+            fds.append(result_fd)
+        command = [str(program.interpreter), "-S", str(first_code)]
+        launched_ns = time.monotonic_ns()
+        process = subprocess.Popen(
+            command,
+            env=environ,
+            cwd=program.code_dir,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=fds,
+            start_new_session=True,
+        )
+        try:
+            theirs.close()
+            yield process, ours, launched_ns, output
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _environ(program: Program, tmp: str, output_fd: int, channel_fd: int) -> dict[str, str]:
+    return {
+        **program.variables,
+        "_HANDLER": program.handler,
+        "LAMBDA_TASK_ROOT": str(program.code_dir),
+        "LAMBDA_RUNTIME_DIR": str(program.runtime_dir),
+        "_LAMBDA_TELEMETRY_LOG_FD": str(output_fd),
+        "_PREHEAT_RUNTIME_DIR": str(program.runtime_dir),
+        "_PREHEAT_CHANNEL_FD": str(channel_fd),
+        "_PREHEAT_KEEP": os.pathsep.join(_below_tmp(program)),
+        "_PREHEAT_TMP": tmp,
+    }
+
+
+def _below_tmp(program: Program) -> list[str]:
+    """Directories below /tmp that the runtime reads and that its own /tmp would hide."""
+    interpreter = program.interpreter
+    needed = [program.code_dir, program.runtime_dir, program.guest_dir]
+    needed += [interpreter.parent.parent, interpreter.resolve().parent.parent]
+    needed += [link.resolve().parent for link in program.runtime_dir.iterdir() if link.is_symlink()]
+    below = sorted({path for path in map(Path.absolute, needed) if Path("/tmp") in path.parents})
+    return [str(path) for path in below if not any(other in path.parents for other in below)]
+
+
+def _until_ready(process: subprocess.Popen[bytes], channel: socket.socket, output: BinaryIO) -> tuple[int, int, int]:
+    """(now, the guest's start, its runtime's readiness) in monotonic ns, at the first request for work."""
+    kind, body = _receive(channel, output)
+    now_ns = time.monotonic_ns()
+    if kind == b"N":
+        started_ns, runtime_ns, _ = _READY.unpack(body)
+        return now_ns, started_ns, runtime_ns
+    error = json.loads(body)
+    raise PreheatError(f"the function's init fails: {error.get('errorType')}: {error.get('errorMessage')}", 255)
+
+
+def _invoke(
+    program: Program, channel: socket.socket, number: int, event: bytes, output: BinaryIO
+) -> tuple[bytes, bytes]:
+    """(b"R" or b"E", body) of one invocation."""
+    meta = "\0".join((f"00000000-0000-4000-8000-{number:012}", program.arn, "", "")).encode()
+    deadline_ms = int((time.time() + INIT_LIMIT_S) * 1000)
+    payload = _INVOKE.pack(deadline_ms, len(meta)) + meta + event
+    channel.sendall(_HEAD.pack(len(payload), ord("I")) + payload)
+    kind, body = _receive(channel, output)
+    return kind, body[_PEAK_BYTES:]
+
+
+def _receive(channel: socket.socket, output: BinaryIO) -> tuple[bytes, bytes]:
+    try:
+        size, kind = _HEAD.unpack(_exactly(channel, _HEAD.size))
+        return bytes((kind,)), _exactly(channel, size)
+    except TimeoutError:
+        raise PreheatError(f"the function was not done within {INIT_LIMIT_S:.0f} s", 255) from None
+    except EOFError:
+        lines = _printed(output).strip().splitlines()
+        raise PreheatError(f"the function's process ended: {(lines or ['it printed nothing'])[-1]}", 255) from None
+
+
+def _exactly(channel: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        part = channel.recv(size - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return bytes(data)
+
+
+def _printed(output: BinaryIO) -> str:
+    """What the process printed, at most the last 8 KB."""
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - 8192))
+    return output.read().decode("utf-8", errors="replace")

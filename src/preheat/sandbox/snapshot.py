@@ -1,0 +1,197 @@
+"""The `snapshot` sandbox: environments forked from a template of the same function (SnapStart).
+
+Init is paid once, by the template; a start is a fork into PID, mount, IPC and UTS namespaces of its own
+with its own /tmp and cgroup. Spares are children forked ahead of demand that wait for their orders.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from preheat.kernel.placement import spares_wanted
+from preheat.sandbox.cgroup import Cgroup
+from preheat.sandbox.process import ProcessFactory, ProcessSandbox, peak_of
+from preheat.sandbox.protocol import Launch, OnExit
+from preheat.sandbox.template import Child, Template, TemplateError
+
+_REFILL_S = 0.02
+"""Spares are forked this long after one was taken: not while that one's request is being served."""
+_SPARE_WINDOW_S = 10.0
+
+
+class SnapshotFactory:
+    """Sandboxes of one function version. `prepare` before the first launch, and again when `died`."""
+
+    name = "snapshot"
+
+    def __init__(self, processes: ProcessFactory, spares_max: int) -> None:
+        self._processes = processes
+        self._spares_max = spares_max
+        self._template: Template | None = None
+        self._spares: deque[Forked] = deque()
+        self._taken: deque[float] = deque()
+        self._refill: asyncio.TimerHandle | None = None
+        self._memory_mb = 128
+        self._environ: Mapping[str, str] = {}
+        self._keep: list[str] = []
+        self._closed = False
+
+    @property
+    def died(self) -> bool:
+        """There is no template to fork from (any more)."""
+        return self._template is None or self._template.died
+
+    async def prepare(self, launch: Launch, limit_s: float) -> list[str]:
+        """Take the snapshot; returns its warnings, a line each. Raises TemplateError if init fails."""
+        self.close()
+        self._closed = False
+        self._memory_mb = launch.memory_mb
+        self._environ = launch.environ
+        place = self._processes.create(uuid.uuid4().hex)
+        self._keep = await asyncio.to_thread(place.kept, launch)
+        template = Template(place)
+        try:
+            await template.take(launch, limit_s)
+        except BaseException:
+            template.close()
+            raise
+        self._template = template
+        self._fill()
+        return [f"{found['where']} {found['text']}" for found in template.warnings]
+
+    def differing(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """The variables that an environment has otherwise than the template: what init set of its own stays."""
+        return {name: value for name, value in environ.items() if self._environ.get(name) != value}
+
+    def create(self, environment: str) -> SnapshotSandbox:
+        return SnapshotSandbox(self)
+
+    def limits(self) -> list[str]:
+        return self._processes.limits()
+
+    def reap(self) -> int:
+        return self._processes.reap()
+
+    def close(self) -> None:
+        """Kill the template and the spares; environments live on."""
+        self._closed = True
+        if self._refill is not None:
+            self._refill.cancel()
+            self._refill = None
+        while self._spares:
+            self._spares.popleft().discard()
+        if self._template is not None:
+            self._template.close()
+            self._template = None
+
+    def take(self) -> tuple[Forked, str]:
+        """A child with a place of its own, and where it comes from: "spare" or "fork"."""
+        self._taken.append(time.monotonic())
+        self._fill_in(_REFILL_S)
+        while self._spares:
+            spare = self._spares.popleft()
+            if not spare.child.ended:
+                return spare, "spare"
+            spare.discard()
+        return self.fork(), "fork"
+
+    def fork(self, place: ProcessSandbox | None = None) -> Forked:
+        """A child forked now, in a place of its own or in that of one before it (a reset keeps /tmp)."""
+        assert self._template is not None
+        place = place or self._processes.create(uuid.uuid4().hex)
+        child = self._template.fork(str(place.tmp), self._keep)
+        cgroup = None
+        if self._processes.cgroups.paths:
+            cgroup = self._processes.cgroups.child(uuid.uuid4().hex, self._memory_mb)
+            child.on_pid = cgroup.add
+        return Forked(child, place, cgroup)
+
+    def _fill(self) -> None:
+        """Fork spares up to what the last seconds' starts make likely to be wanted next."""
+        self._refill = None
+        if self._closed or self.died:
+            return
+        horizon = time.monotonic() - _SPARE_WINDOW_S
+        while self._taken and self._taken[0] < horizon:
+            self._taken.popleft()
+        wanted = spares_wanted(len(self._taken), self._spares_max)
+        while len(self._spares) > wanted:
+            self._spares.pop().discard()
+        if len(self._spares) < wanted:
+            with contextlib.suppress(TemplateError):  # it has just died: the next start takes it again
+                self._spares.append(self.fork())
+        if self._taken or len(self._spares) < wanted:
+            self._fill_in(_REFILL_S if len(self._spares) < wanted else _SPARE_WINDOW_S)
+
+    def _fill_in(self, delay_s: float) -> None:
+        if self._refill is not None:
+            self._refill.cancel()
+        self._refill = asyncio.get_running_loop().call_later(delay_s, self._fill)
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A child, its directory with its /tmp, and the control group it lives in."""
+
+    child: Child
+    place: ProcessSandbox
+    cgroup: Cgroup | None
+
+    def kill(self) -> None:
+        self.child.kill()
+        if self.cgroup is not None:
+            self.cgroup.kill()
+
+    def discard(self) -> None:
+        """Kill it and remove all of it."""
+        self.leave()
+        self.place.destroy()
+
+    def leave(self) -> None:
+        """Kill it, but keep its place for the next."""
+        self.kill()
+        if self.cgroup is not None:
+            self.cgroup.remove_soon()
+
+
+class SnapshotSandbox:
+    """One environment's place; a launch is a fork."""
+
+    origin = "fork"
+
+    def __init__(self, factory: SnapshotFactory) -> None:
+        self._factory = factory
+        self._forked: Forked | None = None
+
+    def launch(self, launch: Launch, on_exit: OnExit) -> None:
+        if self._forked is None:
+            self._forked, self.origin = self._factory.take()
+        else:
+            self._forked.leave()
+            self._forked, self.origin = self._factory.fork(self._forked.place), "fork"
+        self._forked.child.on_exit = on_exit
+        fds = [launch.output_fd, *([] if launch.channel_fd is None else [launch.channel_fd])]
+        self._forked.child.give_orders(self._factory.differing(launch.environ), fds)
+
+    def kill(self) -> None:
+        if self._forked is not None:
+            self._forked.kill()
+
+    def destroy(self) -> None:
+        if self._forked is not None:
+            self._forked.discard()
+            self._forked = None
+
+    def peak_memory_mb(self) -> int:
+        pid = self._forked.child.pid if self._forked is not None else None
+        return peak_of(pid) if pid is not None else 0
+
+    def out_of_memory(self) -> bool:
+        cgroup = self._forked.cgroup if self._forked is not None else None
+        return cgroup is not None and cgroup.oom_kills() > 0

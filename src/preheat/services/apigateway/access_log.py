@@ -1,0 +1,40 @@
+"""Access logs: one line per request, in the stage's own format, to a log group."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+from preheat.kernel.function import LogSink
+from preheat.kernel.http import HttpResponse
+from preheat.services.apigateway.call import Call
+from preheat.services.apigateway.models import AccessLogSettings
+from preheat.services.apigateway.refusals import Refusal
+from preheat.services.apigateway.variables import substitute
+
+
+class AccessLog:
+    def __init__(self, logs: LogSink) -> None:
+        self._logs = logs
+        self._streams: set[tuple[str, str]] = set()
+
+    def write(self, call: Call, response: HttpResponse, refusal: Refusal | None) -> None:
+        """Write the line, where the stage has a log. Absent variables print as "-" (recorded)."""
+        settings = call.stage.source.access_log_settings
+        if not isinstance(settings, AccessLogSettings) or not settings.destination_arn or not settings.format:
+            return
+        context = {
+            **call.context(),
+            "status": str(response.status),
+            "responseLength": str(len(response.body)),
+            "responseLatency": str((time.monotonic_ns() - call.started_ns) // 1_000_000),
+        }
+        if refusal is not None:
+            context["error"] = {"message": refusal.message, "responseType": refusal.response_type}
+        line = substitute(str(settings.format), {"context": context}, missing="-")
+        group = str(settings.destination_arn).partition(":log-group:")[2].removesuffix(":*")
+        stream = hashlib.md5(f"{call.stage.api_id}/{call.stage.name}".encode(), usedforsecurity=False).hexdigest()
+        if (group, stream) not in self._streams:
+            self._logs.create_stream(group, stream)
+            self._streams.add((group, stream))
+        self._logs.put(group, stream, [(int(time.time() * 1000), line)])

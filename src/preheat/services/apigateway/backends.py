@@ -1,0 +1,185 @@
+"""From a guarded, validated call to its integration's answer: one function for each kind of integration."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+
+import msgspec
+
+from preheat.kernel.errors import AwsError
+from preheat.kernel.function import InvokeResult
+from preheat.kernel.http import HttpRequest, HttpResponse
+from preheat.services.apigateway import refusals
+from preheat.services.apigateway.call import Call
+from preheat.services.apigateway.event import encode_event
+from preheat.services.apigateway.expressions import STAGE_VARIABLE
+from preheat.services.apigateway.http_backend import call_http, proxied_headers
+from preheat.services.apigateway.lambdas import Lambdas
+from preheat.services.apigateway.mapping import map_request
+from preheat.services.apigateway.media import BinaryMediaTypes
+from preheat.services.apigateway.refusals import Refused
+from preheat.services.apigateway.responses import Malformed, NotBase64, proxy_response
+from preheat.services.apigateway.translate import BackendResponse, lambda_selector, request_body, response
+
+logger = logging.getLogger(__name__)
+
+MAX_EVENT_BYTES = 6_291_456
+"""Lambda's limit for a synchronous payload (fidelity sheet, Invoke API): a larger event is a 413, too."""
+
+
+class Backends:
+    def __init__(self, lambdas: Lambdas) -> None:
+        self._lambdas = lambdas
+
+    async def answer(self, call: Call) -> HttpResponse:
+        """The client's response, without the gateway's own headers. Raises Refused."""
+        integration = call.route.integration
+        started_ns = time.monotonic_ns()
+        try:
+            match integration.type:
+                case "AWS_PROXY":
+                    return await self._lambda_proxy(call)
+                case "AWS":
+                    return await self._lambda(call)
+                case "MOCK":
+                    return self._mock(call)
+                case "HTTP_PROXY":
+                    return await self._http_proxy(call)
+                case _:
+                    return await self._http(call)
+        finally:
+            call.integration_ms = (time.monotonic_ns() - started_ns) // 1_000_000
+
+    async def _lambda_proxy(self, call: Call) -> HttpResponse:
+        result = await self._invoke(call, encode_event(call.event))
+        answer = proxied(result, call.request, call.stage.binary)
+        answer.headers.append(("X-Amzn-Trace-Id", call.ids.trace))
+        return answer
+
+    async def _lambda(self, call: Call) -> HttpResponse:
+        """The function's event is the template's text (or the body); its answer passes the response mapping."""
+        payload = request_body(call).encode()
+        integration = call.route.integration
+        parameters = integration.request_parameters if isinstance(integration.request_parameters, dict) else {}
+        headers = {name.lower(): value for name, value in map_request(call, parameters).header.items()}
+        answer = await self._lambda_answer(call, payload, headers.get("x-amz-invocation-type") == "Event")
+        call.integration_status = answer.status
+        result = response(call, answer)
+        result.headers.append(("X-Amzn-Trace-Id", call.ids.trace))
+        return result
+
+    async def _lambda_answer(self, call: Call, payload: bytes, fire_and_forget: bool) -> BackendResponse:
+        """What Lambda's Invoke would answer, its errors included: they pass the response mapping like anything else."""
+        try:
+            json.loads(payload or b"{}")
+        except ValueError as error:
+            message = f"Could not parse request body into json: {error}"
+            return _lambda_error(AwsError("InvalidRequestContentException", message))
+        if fire_and_forget:
+            self._start(call, payload)
+            return BackendResponse(202, [], b"", "202")
+        try:
+            result = await self._invoke(call, payload or b"{}", refuse=False)
+        except AwsError as error:
+            return _lambda_error(error)
+        return BackendResponse(
+            200, [("Content-Type", "application/json")], result.payload, lambda_selector(result.payload, 200)
+        )
+
+    def _mock(self, call: Call) -> HttpResponse:
+        """The request template yields `{"statusCode": N}`, which selects the integration response."""
+        body = request_body(call)
+        try:
+            status = msgspec.json.decode(body, type=_Selected).statusCode
+        except msgspec.MsgspecError as error:
+            raise Refused(refusals.INTERNAL_ERROR, f"the mock's template: {error}") from error
+        call.integration_status = status
+        return response(call, BackendResponse(status, [], b"", str(status)))
+
+    async def _http(self, call: Call) -> HttpResponse:
+        integration = call.route.integration
+        body = request_body(call).encode()
+        parameters = integration.request_parameters if isinstance(integration.request_parameters, dict) else {}
+        mapping = map_request(call, parameters)
+        mapping.header.setdefault("Content-Type", call.request.header("content-type") or "application/json")
+        answer = await call_http(call, _uri(call), _method(call), mapping, body)
+        call.integration_status = answer.status
+        return response(call, answer)
+
+    async def _http_proxy(self, call: Call) -> HttpResponse:
+        """Method, headers, query and body go through; the answer comes back as it is."""
+        integration = call.route.integration
+        parameters = integration.request_parameters if isinstance(integration.request_parameters, dict) else {}
+        mapping = map_request(call, parameters)
+        mapping.header = {**proxied_headers(call), **mapping.header}
+        mapping.querystring = {**(call.event["multiValueQueryStringParameters"] or {}), **mapping.querystring}
+        mapping.path = {**call.path_parameters, **mapping.path}
+        answer = await call_http(call, _uri(call), _method(call), mapping, call.request.body)
+        call.integration_status = answer.status
+        return HttpResponse(answer.status, list(answer.headers), answer.body)
+
+    async def _invoke(self, call: Call, payload: bytes, *, refuse: bool = True) -> InvokeResult:
+        """Raises Refused; with `refuse` False, AwsError for what Lambda itself refuses."""
+        route = call.route
+        arn = _usable(call, payload)
+        try:
+            result = await self._lambdas.call(arn, payload, call.ids, call.request.received_ns, route.timeout_s)
+        except TimeoutError as error:
+            raise Refused(refusals.TIMED_OUT) from error
+        except AwsError as error:
+            if not refuse:
+                raise
+            raise Refused(refusals.INTERNAL_ERROR, str(error)) from error
+        call.integration_status = 200
+        return result
+
+    def _start(self, call: Call, payload: bytes) -> None:
+        arn = _usable(call, payload)
+        try:
+            future = self._lambdas.start(arn, payload or b"{}", call.ids, call.request.received_ns)
+        except AwsError as error:
+            raise Refused(refusals.INTERNAL_ERROR, str(error)) from error
+        future.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+
+
+class _Selected(msgspec.Struct):
+    statusCode: int
+
+
+def proxied(result: InvokeResult, request: HttpRequest, binary: BinaryMediaTypes) -> HttpResponse:
+    """The response that a proxy function's answer stands for. Raises Refused."""
+    if result.function_error is not None:
+        raise Refused(refusals.BAD_GATEWAY, "the function failed")
+    try:
+        return proxy_response(result.payload, request.header("accept"), binary)
+    except Malformed as error:
+        raise Refused(refusals.BAD_GATEWAY, f"malformed Lambda proxy response: {error}") from error
+    except NotBase64 as error:
+        raise Refused(refusals.INTERNAL_ERROR, str(error)) from error
+
+
+def _usable(call: Call, payload: bytes) -> str:
+    if call.route.function_arn is None:
+        raise Refused(refusals.INTERNAL_ERROR, "the integration names no usable function")
+    if len(payload) > MAX_EVENT_BYTES:
+        raise Refused(refusals.TOO_LARGE)
+    return call.route.function_arn
+
+
+def _lambda_error(error: AwsError) -> BackendResponse:
+    body = msgspec.json.encode({**error.fields, "Type": error.fault, "message": error.message})
+    return BackendResponse(error.status, [("x-amzn-ErrorType", error.code)], body, str(error.status))
+
+
+def _uri(call: Call) -> str:
+    uri = call.route.integration.uri
+    variables = call.stage.variables or {}
+    return STAGE_VARIABLE.sub(lambda name: variables.get(name[1], ""), uri) if isinstance(uri, str) else ""
+
+
+def _method(call: Call) -> str:
+    """The integration's own method; ANY's is the client's."""
+    method = call.route.integration.http_method
+    return call.request.method if not isinstance(method, str) or method == "ANY" else method

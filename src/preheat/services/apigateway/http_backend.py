@@ -1,0 +1,70 @@
+"""HTTP and HTTP_PROXY integrations, to targets on this machine only."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+from urllib.parse import quote, urlencode, urlsplit
+
+from preheat.kernel.http import Headers
+from preheat.services.apigateway import refusals
+from preheat.services.apigateway.call import Call
+from preheat.services.apigateway.expressions import is_loopback
+from preheat.services.apigateway.mapping import RequestMapping
+from preheat.services.apigateway.refusals import Refused
+from preheat.services.apigateway.translate import BackendResponse
+
+_HOP_BY_HOP = frozenset(
+    ("connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
+)
+
+
+async def call_http(call: Call, uri: str, method: str, mapping: RequestMapping, body: bytes) -> BackendResponse:
+    """One request to the endpoint that `uri` names after `{name}` parts are filled in.
+
+    Raises Refused: 500 where the URI is unusable or not on this machine, 504 where nobody answers in time.
+    """
+    for name, value in mapping.path.items():
+        uri = uri.replace("{" + name + "+}", quote(value, safe="/")).replace("{" + name + "}", quote(value, safe=""))
+    parts = urlsplit(uri)
+    if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
+        raise Refused(refusals.INTERNAL_ERROR, f"{uri} is not http:// to this machine")
+    target = parts.path or "/"
+    query = "&".join(part for part in (parts.query, urlencode(mapping.querystring, doseq=True)) if part)
+    timeout_s = call.route.timeout_s
+    try:
+        return await asyncio.wait_for(
+            asyncio.to_thread(
+                _exchange,
+                parts.hostname or "",
+                parts.port or 80,
+                method,
+                f"{target}?{query}" if query else target,
+                mapping.header,
+                body,
+                timeout_s,
+            ),
+            timeout_s,
+        )
+    except TimeoutError as error:
+        raise Refused(refusals.TIMED_OUT) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise Refused(refusals.INTEGRATION_FAILURE, str(error)) from error
+
+
+def proxied_headers(call: Call) -> dict[str, str]:
+    """The client's headers as an HTTP_PROXY target gets them."""
+    return {name: value for name, value in call.headers().items() if name.lower() not in _HOP_BY_HOP}
+
+
+def _exchange(
+    host: str, port: int, method: str, target: str, headers: dict[str, str], body: bytes, timeout_s: float
+) -> BackendResponse:
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+    try:
+        connection.request(method, target, body=body or None, headers=headers)
+        answer = connection.getresponse()
+        kept: Headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in _HOP_BY_HOP]
+        return BackendResponse(answer.status, kept, answer.read(), str(answer.status))
+    finally:
+        connection.close()

@@ -1,0 +1,136 @@
+"""Operations on models and request validators."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from preheat.aws.context import OperationContext
+from preheat.services.apigateway import errors
+from preheat.services.apigateway.apis import ApiOperations
+from preheat.services.apigateway.models import Model, RequestValidator, present, wire
+from preheat.services.apigateway.paging import page
+from preheat.services.apigateway.patch import boolean, patch_members, patches, text
+from preheat.services.apigateway.store import ApiState, new_id
+
+_MODEL_NAME = re.compile(r"[a-zA-Z0-9]+")
+
+
+class SchemaOperations(ApiOperations):
+    """Create, Get, Update, Delete of Model and RequestValidator."""
+
+    def create_model(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        state = self._api(context, params)
+        name = params.get("name") or ""
+        if not _MODEL_NAME.fullmatch(name):
+            raise errors.bad_request("Model name must be alphanumeric: " + name)
+        if not params.get("contentType"):
+            raise errors.bad_request("Content-Type must be non-empty")
+        if name in state.models:
+            raise errors.conflict("Model name already exists for this REST API")
+        model = Model(
+            id=new_id(6),
+            name=name,
+            description=present(params.get("description")),
+            schema=_schema(params.get("schema") or ""),
+            content_type=params["contentType"],
+        )
+        self._store.put_part(state.rest_api.id, "models", name, model)
+        return wire(model)
+
+    def get_model(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        return wire(self._model(context, params)[1])
+
+    def get_models(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        return page([wire(model) for model in self._api(context, params).models.values()], params)
+
+    def update_model(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        state, model = self._model(context, params)
+        members = {"description": ("description", text), "schema": ("schema", _schema)}
+        model = patch_members(model, patches(params), members)
+        self._store.put_part(state.rest_api.id, "models", model.name, model)
+        return wire(model)
+
+    def delete_model(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        state, model = self._model(context, params)
+        user = _user_of(state, model.name)
+        if user is not None:
+            raise errors.conflict(f"Cannot delete model '{model.name}', is referenced in method request: {user}")
+        self._store.delete_part(state.rest_api.id, "models", model.name)
+        return {}
+
+    def create_request_validator(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        state = self._api(context, params)
+        validator = RequestValidator(
+            id=new_id(6),
+            name=present(params.get("name")),
+            validate_request_body=params.get("validateRequestBody") or False,
+            validate_request_parameters=params.get("validateRequestParameters") or False,
+        )
+        self._store.put_part(state.rest_api.id, "validators", validator.id, validator)
+        return wire(validator)
+
+    def get_request_validator(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        return wire(self._validator(context, params)[1])
+
+    def get_request_validators(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        return page([wire(validator) for validator in self._api(context, params).validators.values()], params)
+
+    def update_request_validator(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        state, validator = self._validator(context, params)
+        changed = patch_members(
+            validator,
+            patches(params),
+            {
+                "name": ("name", text),
+                "validateRequestBody": ("validate_request_body", boolean),
+                "validateRequestParameters": ("validate_request_parameters", boolean),
+            },
+        )
+        self._store.put_part(state.rest_api.id, "validators", changed.id, changed)
+        return wire(changed)
+
+    def delete_request_validator(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        state, validator = self._validator(context, params)
+        self._store.delete_part(state.rest_api.id, "validators", validator.id)
+        return {}
+
+    def _model(self, context: OperationContext, params: dict[str, Any]) -> tuple[ApiState, Model]:
+        state = self._api(context, params)
+        model = state.models.get(params["modelName"])
+        if model is None:
+            raise errors.no_model(params["modelName"])
+        return state, model
+
+    def _validator(self, context: OperationContext, params: dict[str, Any]) -> tuple[ApiState, RequestValidator]:
+        state = self._api(context, params)
+        validator = state.validators.get(params["requestValidatorId"])
+        if validator is None:
+            raise errors.no_validator()
+        return state, validator
+
+
+def _schema(given: str) -> str:
+    """The schema as given, once it is known to be JSON and a schema of draft 4."""
+    import jsonschema_rs
+
+    try:
+        document = json.loads(given)
+        # References to other models are followed when a request is validated; here they need only be references.
+        jsonschema_rs.Draft4Validator(document, retriever=lambda uri: {})
+    except (ValueError, jsonschema_rs.ReferencingError) as error:
+        raise errors.bad_request(
+            f"Invalid model specified: Validation Result: warnings : [], errors : [{error}]"
+        ) from None
+    return given
+
+
+def _user_of(state: ApiState, name: str) -> str | None:
+    """A method that uses a model, as `<resource id>/<http method>`."""
+    for resource in state.resources.values():
+        for method in resource.resource_methods.values():
+            used = method.request_models if isinstance(method.request_models, dict) else {}
+            if name in used.values():
+                return f"{resource.id}/{method.http_method}"
+    return None

@@ -1,0 +1,144 @@
+"""Non-proxy integrations: templates and mappings around a backend's own request and response.
+
+Source: developer guide, "Data transformations"; `$input.params`, passthrough behaviours and selection patterns as
+recorded in localstack's test_apigateway_integrations and test_apigateway_lambda.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import Any, NamedTuple
+
+from preheat.kernel.http import Headers, HttpResponse
+from preheat.services.apigateway import refusals
+from preheat.services.apigateway.call import Call
+from preheat.services.apigateway.mapping import map_response
+from preheat.services.apigateway.models import Integration, IntegrationResponse
+from preheat.services.apigateway.refusals import Refused
+from preheat.services.apigateway.variables import text_of
+from preheat.services.apigateway.vtl import TemplateFailed, render
+
+_JSON = "application/json"
+
+
+class BackendResponse(NamedTuple):
+    """What an integration answered. `selector` is what selection patterns are held against."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    selector: str
+
+
+def request_body(call: Call) -> str:
+    """The integration's request body: from the template for the Content-Type, or as `passthroughBehavior` allows.
+
+    Raises Refused: 415 for a body that may not pass, 500 for a template that fails.
+    """
+    integration = call.route.integration
+    templates = integration.request_templates if isinstance(integration.request_templates, dict) else {}
+    content_type = (call.request.header("content-type") or _JSON).partition(";")[0].strip().lower()
+    body = _request_text(call)
+    if content_type in templates:
+        context = call.context()
+        text = _rendered(call, templates[content_type], body, context)
+        call.overrides = {name: context[name] for name in call.overrides}
+        return text
+    behaviour = integration.passthrough_behavior
+    if behaviour == "NEVER" or (behaviour == "WHEN_NO_TEMPLATES" and templates):
+        raise Refused(refusals.UNSUPPORTED_MEDIA_TYPE)
+    return body
+
+
+def response(call: Call, answer: BackendResponse) -> HttpResponse:
+    """The client's response: the chosen integration response's status, mapped headers, and template.
+
+    Raises Refused (500) where no integration response fits or a template fails.
+    """
+    chosen = _select(call.route.integration, answer.selector)
+    if chosen is None:
+        raise Refused(refusals.INTERNAL_ERROR, "no integration response matches and there is no default one")
+    text = _response_text(call, chosen, answer)
+    content_type, template = _template(chosen, call.request.header("accept"))
+    body, status = text, int(chosen.status_code)
+    override: dict[str, Any] = call.overrides["responseOverride"]
+    if template is not None:
+        context = call.context()
+        body = _rendered(call, template, text if isinstance(text, str) else text.decode("utf-8", "replace"), context)
+        override = context["responseOverride"]
+    parameters = chosen.response_parameters if isinstance(chosen.response_parameters, dict) else {}
+    headers = map_response(call, parameters, answer.headers, answer.body.decode("utf-8", "replace"))
+    for name, value in override["header"].items():
+        headers = [(key, old) for key, old in headers if key.lower() != name.lower()]
+        headers += [(name, text_of(item)) for item in (value if isinstance(value, list) else [value])]
+    if isinstance(override["status"], int) and 200 <= override["status"] <= 599:  # others are ignored, as on AWS
+        status = override["status"]
+    if status < 200:  # an interim status cannot end an exchange
+        raise Refused(refusals.INTERNAL_ERROR, f"status {status} cannot end an exchange")
+    if not any(name.lower() == "content-type" for name, _ in headers):
+        headers.insert(0, ("Content-Type", content_type))
+    return HttpResponse(status, headers, body.encode() if isinstance(body, str) else body)
+
+
+def lambda_selector(payload: bytes, status: int) -> str:
+    """A function's `errorMessage`, else the status: what selection patterns of a Lambda integration see."""
+    try:
+        document = json.loads(payload)
+    except ValueError:
+        return str(status)
+    message = document.get("errorMessage") if isinstance(document, dict) else None
+    return message if isinstance(message, str) and message else str(status)
+
+
+def _rendered(call: Call, template: str, body: str, context: dict[str, Any]) -> str:
+    params = {"path": call.path_parameters, "querystring": call.query(), "header": call.headers()}
+    try:
+        return render(template, body, params, context, call.stage.variables or {})
+    except TemplateFailed as error:
+        raise Refused(refusals.INTERNAL_ERROR, f"mapping template: {error}") from error
+
+
+def _request_text(call: Call) -> str:
+    body = call.request.body
+    binary = bool(call.stage.binary) and call.stage.binary.match(call.request.header("content-type"))
+    if binary and call.route.integration.content_handling == "CONVERT_TO_TEXT":
+        return base64.b64encode(body).decode()
+    return body.decode("utf-8", "replace")
+
+
+def _response_text(call: Call, chosen: IntegrationResponse, answer: BackendResponse) -> str | bytes:
+    """The answer's body as `contentHandling` and Accept want it (developer guide, "Content type conversions")."""
+    if chosen.content_handling == "CONVERT_TO_BINARY" or (
+        call.stage.binary
+        and not isinstance(chosen.content_handling, str)
+        and call.stage.binary.match(call.request.header("accept"))
+    ):
+        try:
+            return base64.b64decode(answer.body.strip(b'"'), validate=True)
+        except ValueError as error:
+            raise Refused(refusals.INTERNAL_ERROR, "the body is not base64") from error
+    return answer.body.decode("utf-8", "replace")
+
+
+def _select(integration: Integration, selector: str) -> IntegrationResponse | None:
+    """The first whose selection pattern matches the whole text, else the one without a pattern."""
+    responses = integration.integration_responses
+    candidates = list(responses.values()) if isinstance(responses, dict) else []
+    for candidate in candidates:
+        if candidate.selection_pattern and re.fullmatch(str(candidate.selection_pattern), selector, re.DOTALL):
+            return candidate
+    return next((candidate for candidate in candidates if not candidate.selection_pattern), None)
+
+
+def _template(chosen: IntegrationResponse, accept: str | None) -> tuple[str, str | None]:
+    """(content type, template): by Accept, else JSON's, else the first; None where the body passes as it is."""
+    templates = chosen.response_templates if isinstance(chosen.response_templates, dict) else {}
+    if not templates:
+        return _JSON, None
+    for wanted in (accept, _JSON):
+        if wanted is not None and wanted in templates:
+            return wanted, templates[wanted] or None
+    content_type, template = next(iter(templates.items()))
+    return content_type, template or None

@@ -1,0 +1,1 @@
+"""ECR: its API (`provider`) and the registry that Docker talks to (`distribution`), both over `registry`."""

@@ -1,0 +1,113 @@
+"""The images of this registry, as those who run functions want them (`kernel.image.ImageSource`)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from preheat.kernel.errors import AwsError, PreheatError
+from preheat.kernel.image import ImageMissing, ImageUnsupported, ResolvedImage
+from preheat.oci.layers import Layer, LayerStore, chain_id
+from preheat.oci.manifest import DOCKER_CONFIG, LAYERS, OCI_CONFIG, Manifest, parse_manifest
+from preheat.oci.reference import Reference
+from preheat.oci.tarstream import LayerRefused
+from preheat.services.ecr.registry import GRACE_S, Registry
+
+_ARCHITECTURES = {"amd64": "x86_64", "arm64": "arm64"}
+_WHAT_TO_DO = "build it with docker build --provenance=false, or push it with preheat push, which picks one platform"
+
+
+class RegistryImages:
+    """Everything but the two directories is quick and for the server's own thread."""
+
+    def __init__(self, registry: Registry, data_dir: Path) -> None:
+        self._registry = registry
+        self._layers = LayerStore(data_dir, registry.blobs)
+
+    def resolve(self, image_uri: str) -> ResolvedImage:
+        try:
+            reference = Reference.parse(image_uri)
+            image_id = {"imageDigest": reference.digest} if reference.digest else {"imageTag": reference.tag}
+            image = self._registry.find(reference.repository, image_id)
+        except (ValueError, AwsError):
+            raise ImageMissing(image_uri) from None
+        body = self._registry.body(image)
+        manifest = parse_manifest(body, image.media_type)
+        config = self._config(manifest)
+        return ResolvedImage(
+            uri=f"{reference.registry}/{reference.repository}@{image.digest}",
+            digest=image.digest,
+            architecture=_architecture(config),
+            config=config.get("config") or {},
+            layers=tuple(config["rootfs"]["diff_ids"]),
+            size_bytes=image.size_bytes,
+        )
+
+    def pin(self, holder: str, digest: str) -> None:
+        self._registry.store.pin(holder, digest)
+
+    def unpin(self, holder: str) -> None:
+        self._registry.store.unpin(holder)
+        self._registry.release()
+
+    def layer_directories(self, image: ResolvedImage) -> tuple[Path, ...]:
+        try:
+            return self._layers.directories(self._blobs(image))
+        except (LayerRefused, FileNotFoundError, PermissionError) as error:
+            raise PreheatError(f"image {image.uri} cannot be unpacked: {error}") from None
+
+    def flat_directory(self, image: ResolvedImage) -> Path:
+        try:
+            return self._layers.flat(self._blobs(image))
+        except (LayerRefused, FileNotFoundError) as error:
+            raise PreheatError(f"image {image.uri} cannot be unpacked: {error}") from None
+
+    def collect(self, grace_s: float = GRACE_S) -> int:
+        """Remove unpacked layers of images that no function holds; returns how many directories went.
+
+        Only where nothing runs from them: at start, or when the functions' environments are known to be gone.
+        """
+        diff_ids: set[str] = set()
+        chains: set[str] = set()
+        for digest in self._registry.store.pinned():
+            kept = self._registry.store.manifest(digest)
+            if kept is not None:
+                own = self._config(parse_manifest(kept[1], kept[0]))["rootfs"]["diff_ids"]
+                diff_ids.update(own)
+                chains.add(chain_id(own))
+        return self._layers.collect(diff_ids, chains, time.time() - grace_s)
+
+    def _config(self, manifest: Manifest) -> dict[str, Any]:
+        """The configuration of a single image. Raises ImageUnsupported for anything else."""
+        if manifest.is_index:
+            raise ImageUnsupported(f"it is an image index: {_WHAT_TO_DO}")
+        config = manifest.config
+        if config is None or config.media_type not in (OCI_CONFIG, DOCKER_CONFIG):
+            raise ImageUnsupported(f"it is no container image but a {manifest.artifact_type or 'thing unnamed'}")
+        if any(layer.media_type not in LAYERS for layer in manifest.layers):
+            raise ImageUnsupported(f"it has a layer that is no file system (an attestation?): {_WHAT_TO_DO}")
+        try:
+            value = json.loads(self._registry.blobs.read(config.digest))
+            diff_ids = value["rootfs"]["diff_ids"]
+        except (ValueError, KeyError, TypeError, FileNotFoundError):
+            raise ImageUnsupported("its configuration is broken") from None
+        if not diff_ids or len(diff_ids) != len(manifest.layers) or not isinstance(value, dict):
+            raise ImageUnsupported("its configuration does not fit its layers")
+        return value
+
+    def _blobs(self, image: ResolvedImage) -> list[Layer]:
+        kept = self._registry.store.manifest(image.digest)
+        if kept is None:
+            raise PreheatError(f"image {image.uri} is gone")
+        layers = parse_manifest(kept[1], kept[0]).layers
+        return [Layer(layer.digest, diff_id) for layer, diff_id in zip(layers, image.layers, strict=True)]
+
+
+def _architecture(config: Mapping[str, Any]) -> str:
+    architecture = _ARCHITECTURES.get(str(config.get("architecture")))
+    if config.get("os") != "linux" or architecture is None:
+        raise ImageUnsupported(f"it is for {config.get('os')}/{config.get('architecture')}, not linux/amd64 or arm64")
+    return architecture

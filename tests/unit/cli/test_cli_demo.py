@@ -1,0 +1,87 @@
+"""`preheat demo`: the steps in order, each as a person would type it; everything stopped whatever happens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from preheat.cli import control, demo
+from preheat.cli.control import Running
+from preheat.kernel.errors import PreheatError
+from preheat.kernel.settings import Settings
+
+
+class Stage:
+    """Stands in for the other commands; `failing` is the one that goes wrong."""
+
+    def __init__(self, failing: str = "") -> None:
+        self.seen: list[str] = []
+        self.calls: dict[str, list[str]] = {}
+        self._failing = failing
+
+    def start(self, settings: Settings) -> Running:
+        assert settings.port == 0  # a free one: the demo disturbs nobody's server
+        self.seen.append("start")
+        return Running(1, "http://127.0.0.1:5", settings.data_dir)
+
+    def stop(self, running: Running) -> None:
+        self.seen.append("stop")
+
+    def call(self, name: str, arguments: list[str]) -> None:
+        self.seen.append(name)
+        self.calls[name] = arguments
+        if name == self._failing:
+            raise PreheatError(f"{name} went wrong")
+
+
+def play(stage: Stage, monkeypatch: pytest.MonkeyPatch, directory: Path, *options: str) -> Result:
+    project = directory / "flowers"
+    project.mkdir(exist_ok=True)
+    (project / "lambda_function.py").write_text("")
+    monkeypatch.chdir(directory)
+    monkeypatch.setattr(control, "start_detached", stage.start)
+    monkeypatch.setattr(control, "stop", stage.stop)
+    monkeypatch.setattr(demo, "_call", stage.call)
+    return CliRunner().invoke(demo.command, ["--project", "flowers", "--out", "run", *options])
+
+
+def test_the_steps_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stage = Stage()
+    shown = play(stage, monkeypatch, tmp_path)
+    assert shown.exit_code == 0
+    assert stage.seen == ["start", "deploy", "load", "report", "stop"]
+    assert "run/report.html" in shown.output
+
+
+def test_the_load_is_the_assignments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stage = Stage()
+    play(stage, monkeypatch, tmp_path)
+    load = " ".join(stage.calls["load"])
+    assert load.startswith("flowers --users 100 --spawn-rate 20.0 --run-time 60s --out run")
+    assert "--endpoint-url http://127.0.0.1:5" in " ".join(stage.calls["deploy"])
+
+
+def test_options_reach_the_load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stage = Stage()
+    play(stage, monkeypatch, tmp_path, "--users", "3", "--run-time", "5s")
+    assert {"3", "5s"} <= set(stage.calls["load"])
+
+
+@pytest.mark.parametrize("failing", ["deploy", "load", "report"])
+def test_a_step_that_fails_ends_it_and_the_server_is_stopped(
+    failing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stage = Stage(failing)
+    shown = play(stage, monkeypatch, tmp_path)
+    assert isinstance(shown.exception, PreheatError)
+    assert stage.seen[-2:] == [failing, "stop"]
+
+
+def test_outside_a_clone_it_says_what_to_give(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = CliRunner().invoke(demo.command, [])
+    assert isinstance(shown.exception, PreheatError)
+    assert (shown.exception.exit_code, "give --project" in str(shown.exception)) == (252, True)
+    assert list(tmp_path.iterdir()) == []
