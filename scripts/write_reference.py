@@ -78,7 +78,7 @@ def records() -> str:
     """One row per type of journal record, with its fields as the code names them."""
     lines = ["| type | fields |", "|---|---|"]
     for kind, name in events.RECORD_TYPES.items():
-        fields = ", ".join(f"`{field.name}`" for field in dataclasses.fields(kind))
+        fields = ", ".join(f"`{field}`" for field in inspect.get_annotations(kind))
         own = "" if (kind.__doc__ or "").startswith(f"{kind.__name__}(") else _cell(kind.__doc__ or "")
         lines.append(f"| `{name}` | {fields}{'. ' + own if own else ''} |")
     return "\n".join(lines)

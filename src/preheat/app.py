@@ -67,7 +67,7 @@ class App:
         self.dispatcher = Dispatcher(
             {
                 "lambda": self.functions,
-                "apigateway": ApiGatewayProvider(apis),
+                "apigateway": ApiGatewayProvider(apis, self.gateway),
                 "ecr": EcrProvider(self.registry, endpoint_url.partition("://")[2]),
                 "logs": LogsProvider(self.logs, settings.region, settings.account_id),
                 "sts": StsProvider(identity),

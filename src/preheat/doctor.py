@@ -41,7 +41,7 @@ def examine() -> list[Finding]:
         _own_tmp(),
         _limits(),
         Finding(True, "sandbox", "process (the only one built so far: trusted code, no isolation of files or network)"),
-        Finding(False, "CPU share", "not enforced: a function gets whole cores whatever its memory size (issue 4)"),
+        _cpu_share(),
         _extra("load", "locust", "preheat load"),
         _extra("report", "matplotlib", "preheat report"),
     ]
@@ -72,6 +72,12 @@ def _limits() -> Finding:
     if roots:
         return Finding(True, "memory limit", f"enforced by cgroup ({', '.join(root.name for root in roots)})")
     return Finding(False, "memory limit", "not enforced: no writable cgroup (run as root, or delegate one)")
+
+
+def _cpu_share() -> Finding:
+    if any((root / name).exists() for root in hierarchies() for name in ("cpu.cfs_quota_us", "cgroup.controllers")):
+        return Finding(True, "CPU share", "handlers get memory/1769 of a core, by cgroup; init is not throttled")
+    return Finding(False, "CPU share", "not enforced: a function gets whole cores whatever its memory size")
 
 
 def _extra(extra: str, module: str, command: str) -> Finding:

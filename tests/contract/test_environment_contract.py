@@ -570,6 +570,76 @@ async def test_init_and_handlers_of_both_kinds_hold_the_same_capabilities(core: 
     assert expected is None or at_init == expected
 
 
+THREAD = """
+import threading, time
+ticks = 0
+def tick():
+    global ticks
+    while True:
+        time.sleep(0.005)
+        ticks += 1
+thread = None
+def handler(event, context):
+    global thread
+    if thread is None:
+        thread = threading.Thread(target=tick, daemon=True)
+        thread.start()
+    time.sleep(event)
+    return ticks
+"""
+
+
+@only_real
+async def test_a_background_thread_stands_still_between_invokes_and_goes_on_in_the_next(core: Core) -> None:
+    core.deploy(THREAD, memory_mb=1769)
+    before = await core.value(0.1)
+    (environment,) = core.invoker.pools[0].environments.values()
+    await eventually(lambda: environment.frozen)
+    await asyncio.sleep(1.0)  # in which an unfrozen thread would tick some 150 times
+    after = await core.value(0)
+    assert before > 5
+    assert after - before < 20
+    assert await core.value(0.2) > after + 10
+
+
+@only_real
+async def test_a_request_within_the_grace_finds_its_environment_unfrozen(core: Core) -> None:
+    core.deploy(BASIC)
+    await core.value()
+    (environment,) = core.invoker.pools[0].environments.values()
+    frozen = []
+    for _ in range(20):
+        frozen.append(environment.frozen)
+        await core.value()
+    assert frozen.count(True) < 10  # the loop of this test leaves no 5 ms between requests, but for a hiccup
+
+
+@only_real
+@pytest.mark.skipif(not hierarchies(), reason="CPU is only limited where a cgroup is writable (preheat doctor says so)")
+async def test_the_handlers_cpu_follows_memory_and_init_is_not_throttled(core: Core) -> None:
+    core.deploy(
+        "import time\n"
+        "def burn():\n    began = time.process_time()\n    while time.process_time() - began < 0.1: pass\n"
+        "burn()\n"
+        "def handler(event, context):\n    if event: burn()\n",
+        memory_mb=354,  # a fifth of a core
+    )
+    await core.value(False)
+    assert throttled(core) == 0  # init used a core's whole time for several periods
+    await core.value(True)
+    assert throttled(core) > 3
+
+
+def throttled(core: Core) -> int:
+    """Periods in which the environment that serves was throttled (cpu.stat of its group)."""
+    assert isinstance(core.factory, ProcessFactory)
+    counts = []
+    for path in core.factory.cgroups.paths:
+        for stat in path.glob("*/cpu.stat"):
+            counts += [int(line.split()[1]) for line in stat.read_text().splitlines() if "nr_throttled" in line]
+    return max(counts)
+
+
 def owned(directory: Path) -> list[int]:
     """Processes, on the machine, that were started for an environment below a directory."""
     found = []

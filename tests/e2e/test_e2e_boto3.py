@@ -145,6 +145,18 @@ def test_the_response_names_the_request_that_the_journal_records(cloud: Cloud, u
     assert ("Init Duration" in event["message"]) == record["cold"]
 
 
+def test_a_forged_report_fools_nobody(cloud: Cloud) -> None:
+    line = "REPORT RequestId: 1 Duration: 1.00 ms Init Duration: 99999.00 ms"
+    cloud.create_function("forger", f"def lambda_handler(event, context): print('{line}')\n")
+    client = cloud.client("lambda")
+    for _ in range(2):
+        tail = base64.b64decode(client.invoke(FunctionName="forger", LogType="Tail")["LogResult"]).decode()
+        assert line in tail
+    first, second = cloud.records("invocation", "forger")
+    assert (first["cold"], second["cold"], second["init_ms"]) == (True, False, None)
+    assert first["init_ms"] < 99999
+
+
 def test_a_client_that_leaves_costs_nothing(cloud: Cloud, url: str) -> None:
     before = len(cloud.records("invocation", NAME))
     parts = urlsplit(f"{url}/default/{NAME}")

@@ -34,7 +34,7 @@ def study(cloud: Cloud) -> Study:
     with shared_packages(data / "build"):
         where = ("--endpoint-url", cloud.url)
         deployment = printed("deploy", str(IRIS), *where, "--data-dir", str(data), "--json", "--quiet")
-    amount = ("--users", "10", "--spawn-rate", "10", "--run-time", "5s")
+    amount = ("--users", "100", "--spawn-rate", "50", "--run-time", "6s")
     load = printed("load", *amount, "--fresh", "--out", str(run), "--data-dir", str(data), "--json", "--quiet")
     return Study(deployment, load, printed("report", str(run), "--json", "--quiet"), run)
 
@@ -92,7 +92,7 @@ def test_a_bad_body_is_the_handlers_400(study: Study, body: bytes) -> None:
 def test_every_request_is_recorded_and_joined(study: Study) -> None:
     with (study.run / "requests.csv").open() as lines:
         rows = list(csv.DictReader(lines))
-    assert len(rows) == study.load["requests"] == study.report["requests"] >= 10
+    assert len(rows) == study.load["requests"] == study.report["requests"] >= 100
     assert {row["status"] for row in rows} == {"200"}
     assert len({row["request_id"] for row in rows}) == len(rows)
     assert (study.load["failed"], study.load["unrecorded"]) == (0, 0)
@@ -140,6 +140,16 @@ def test_the_report_is_whole(study: Study) -> None:
     assert all(cell["execution_count"] for cell in code)
     assert sum("image/png" in out.get("data", {}) for cell in code for out in cell["outputs"]) >= 3
     assert study.report == json.loads((study.run / "summary.json").read_text())
+
+
+def test_every_field_is_in_the_reference(study: Study) -> None:
+    text = (ROOT / "docs" / "reference.md").read_text()
+    for name, document in (
+        ("run.json", json.loads((study.run / "run.json").read_text())),
+        ("summary.json", study.report),
+    ):
+        section = re.split(r"\n##+ ", text.partition(f"### {name}")[2])[0]
+        assert set(document) <= set(re.findall(r"`(\w+)`", section)), name
 
 
 def test_the_assignments_locust_command_as_printed(cloud: Cloud, study: Study, tmp_path: Path) -> None:

@@ -49,8 +49,8 @@ class Clock:
 @dataclass(slots=True)
 class Join:
     """`report[i]` is the line of request i or -1; `cold[i]` the probability that it was cold, all its candidates
-    weighed; `gain` how much likelier the pairs are together than that none is there, `chance` what share of that the same
-    series give when the clock is set wrong on purpose."""
+    weighed; `gain` how much likelier the pairs are together than that none is there, `chance` what share of that
+    the same series give when the clock is set wrong on purpose."""
 
     clock: Clock
     report: NDArray[np.int64]
@@ -71,24 +71,26 @@ def candidates(end_ms: Floats, at_ms: Floats, reach_ms: float, count: int = 4) -
     near = at_ms[(at_ms >= start) & (at_ms <= stop)]
     if not len(near) or not len(end_ms):
         return []
-    span = float(max(end_ms.max(), near.max()) - min(end_ms.min(), near.min())) + 1
-    width = max(BIN_MS, span * 2 / MOST_BINS)
-    size = 1 << int(np.ceil(np.log2(span * 2 / width + 4)))
-    low = min(float(end_ms.min()), float(near.min()))
-    client = np.bincount(((end_ms - low) / width).astype(np.int64), minlength=size).astype(float)
-    server = np.bincount(((near - low) / width).astype(np.int64), minlength=size).astype(float)
+    # Each from its own beginning: what is correlated is as long as the two together, however far apart they lie.
+    first, base = float(end_ms.min()), float(near.min())
+    span = float(end_ms.max()) - first + float(near.max()) - base + 1
+    width = max(BIN_MS, span / MOST_BINS)
+    size = 1 << int(np.ceil(np.log2(span / width + 256)))
+    client = np.bincount(((end_ms - first) / width).astype(np.int64), minlength=size).astype(float)
+    server = np.bincount(((near - base) / width).astype(np.int64), minlength=size).astype(float)
     meets = np.fft.irfft(np.fft.rfft(client) * np.conj(np.fft.rfft(server)), size)
     found: list[tuple[float, float]] = []
     for bins in (3, 15, 75):
-        found += _peaks(meets, bins, width, reach_ms, count)
+        found += _peaks(meets, bins, width, float(near.max()) - base, count)
     best: list[float] = []
-    for _, offset in sorted(found, reverse=True):
+    for _, lag in sorted(found, reverse=True):
+        offset = lag + first - base
         if all(abs(offset - other) > 10 * BIN_MS for other in best):
             best.append(offset)
     return best[: 2 * count]
 
 
-def _peaks(meets: Floats, bins: int, width: float, reach_ms: float, count: int) -> list[tuple[float, float]]:
+def _peaks(meets: Floats, bins: int, width: float, log_span_ms: float, count: int) -> list[tuple[float, float]]:
     """(how far above what is expected around it, offset) of the highest places after smoothing over `bins`."""
     import numpy as np
 
@@ -100,8 +102,7 @@ def _peaks(meets: Floats, bins: int, width: float, reach_ms: float, count: int) 
     around = ((totals[2 * wide + 1 :] - totals[: -2 * wide - 1]) / (2 * wide + 1))[:size]
     score = (smooth - around) / np.sqrt(around + 1)
     lags = np.arange(size) * width
-    lags[lags > size * width / 2] -= size * width
-    score[np.abs(lags) > reach_ms] = -np.inf
+    lags[lags >= size * width - log_span_ms - 2 * width] -= size * width
     found = []
     for _ in range(count):
         place = int(np.argmax(score))
@@ -115,7 +116,6 @@ def _peaks(meets: Floats, bins: int, width: float, reach_ms: float, count: int) 
 def refine(end_ms: Floats, at_ms: Floats, offset_ms: float, window_ms: float = 2000.0) -> Clock:
     """The offset to the millisecond, and its drift, from the nearest lines: a line through them, fitted to the
     densest part, in windows that shrink."""
-    import numpy as np
 
     zero = float(end_ms.min())
     clock = Clock(offset_ms, 0.0, zero, window_ms / 4)
@@ -272,7 +272,8 @@ def _cold(count: int, request: Any, line: Any, cost: Floats, report: Any, log: A
     weight = np.exp(-cost - penalty)
     total = np.bincount(request, weights=weight, minlength=count)
     cold = np.bincount(request, weights=weight * log.cold[line], minlength=count)
-    return np.divide(cold, total, out=np.full(count, 0.5), where=total > 0)
+    found: Floats = np.divide(cold, total, out=np.full(count, 0.5), where=total > 0)
+    return found
 
 
 def join(end_ms: Floats, response_ms: Floats, log: Any, *, local: bool) -> Join | None:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from preheat.analysis.study import Study
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 
 def price_list() -> dict[str, Any]:
@@ -23,13 +29,13 @@ def costs(study: Study) -> dict[str, Any] | None:
     Duration is `Billed Duration` (initialisation included, as AWS bills since August 2025) times memory.
     """
     billed_ms, memory_mb, init_ms = _billed(study)
-    if not billed_ms or not memory_mb:
+    if not len(billed_ms):
         return None
     prices = price_list()
     count = len(billed_ms)
     million = 1e6 / count
-    gb_s = sum(ms * mb for ms, mb in zip(billed_ms, memory_mb, strict=True)) / 1000 / 1024
-    init_gb_s = sum(ms * mb for ms, mb in zip(init_ms, memory_mb, strict=True)) / 1000 / 1024
+    gb_s = float((billed_ms * memory_mb).sum()) / 1000 / 1024
+    init_gb_s = float((init_ms * memory_mb).sum()) / 1000 / 1024
     duration = gb_s * prices["lambda_gb_second"] * million
     parts = {
         "duration": duration,
@@ -38,7 +44,7 @@ def costs(study: Study) -> dict[str, Any] | None:
         "api_gateway": prices["rest_api_million_requests"],
     }
     total = duration + prices["lambda_million_requests"] + prices["rest_api_million_requests"]
-    gb = sum(memory_mb) / count / 1024
+    gb = float(memory_mb.mean()) / 1024
     return {
         "per_million_requests_usd": round(total, 4),
         "parts_usd": {name: round(value, 4) for name, value in parts.items()},
@@ -48,15 +54,16 @@ def costs(study: Study) -> dict[str, Any] | None:
     }
 
 
-def _billed(study: Study) -> tuple[list[float], list[float], list[float]]:
+def _billed(study: Study) -> tuple[Floats, Floats, Floats]:
     """(billed ms, memory MB, ms of initialisation) of every invocation that the server tells of."""
     import numpy as np
 
+    nothing = np.empty(0)
     if study.folder.journal is not None:
         records = study.folder.journal.invocations
-        init = [record.init_ms or 0.0 for record in records]
-        return [float(record.billed_ms) for record in records], [float(r.memory_mb) for r in records], init
+        rows = np.array([(r.billed_ms, r.memory_mb, r.init_ms or 0.0) for r in records], dtype=float).reshape(-1, 3)
+        return rows[:, 0], rows[:, 1], rows[:, 2]
     log = study.log
     if log is None or bool(np.isnan(log.billed_ms).any() or np.isnan(log.memory_mb).any()):
-        return [], [], []
-    return log.billed_ms.tolist(), log.memory_mb.tolist(), np.nan_to_num(log.init_ms).tolist()
+        return nothing, nothing, nothing
+    return log.billed_ms, log.memory_mb, np.nan_to_num(log.init_ms)

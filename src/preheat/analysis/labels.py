@@ -1,5 +1,5 @@
-"""Cold is a fact, not a threshold: each request is tied to the environment that served it, by its id where there is one,
-else by time; where there is only the response time, two populations must show before a word is said."""
+"""Cold is a fact, not a threshold: each request is tied to the environment that served it, by its id where there is
+one, else by time; where there is only the response time, two populations must show before a word is said."""
 
 from __future__ import annotations
 

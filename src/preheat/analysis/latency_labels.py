@@ -79,6 +79,7 @@ def _classify(times: Floats, first: NDArray[np.bool_], setup: Setup, model: Mode
     slow_later = _slow(times[later], model)
     usual = float(np.median(times[later][slow_later < 0.5]))
     slow_first = _slow_firsts(times[firsts], usual, setup, model)
+    _doubt_the_middle(times, later, slow_later, firsts, slow_first, setup, model)
     _settle(labels, sure, later, slow_later, times, model)
     if slow_first is None and model.populations == 1 and not model.explained_by_setup:
         return [Label.UNKNOWN] * len(times), np.zeros(len(times))
@@ -91,6 +92,31 @@ def _classify(times: Floats, first: NDArray[np.bool_], setup: Setup, model: Mode
     return labels, sure
 
 
+def _doubt_the_middle(
+    times: Floats,
+    later: NDArray[np.int64],
+    slow_later: Floats,
+    firsts: NDArray[np.int64],
+    slow_first: Floats | None,
+    setup: Setup,
+    model: Model,
+) -> None:
+    """Slow first requests and slow later ones together may be two populations: then only the slower one is called
+    cold, in both, and the other left open. Set-up is taken off the first ones to compare them."""
+    import numpy as np
+
+    if slow_first is None or not (slow_later > SURE).any() or not (slow_first > SURE).any():
+        return
+    setup_ms = float(np.median(setup.times_ms)) if setup.times_ms else 0.0
+    later_ms, first_ms = times[later], times[firsts] - setup_ms
+    parted = split(np.concatenate([later_ms[slow_later > SURE], np.maximum(first_ms[slow_first > SURE], 1.0)]))
+    if parted is None:
+        return
+    model.populations = 3
+    slow_later[(slow_later > SURE) & (later_ms <= parted.threshold_ms)] = 0.5
+    slow_first[(slow_first > SURE) & (first_ms <= parted.threshold_ms)] = 0.5
+
+
 def _slow_firsts(times: Floats, usual: float, setup: Setup, model: Model) -> Floats | None:
     """Probability of each first request to be cold; None where set-up, or nothing, makes them as slow as they are."""
     import numpy as np
@@ -99,11 +125,10 @@ def _slow_firsts(times: Floats, usual: float, setup: Setup, model: Model) -> Flo
     parted = split(times)
     if parted is not None and _apart(times, parted.threshold_ms):
         model.populations = max(model.populations, 2)
-        slow = np.where(times > parted.threshold_ms, parted.upper, parted.upper)
         fast = times[times <= parted.threshold_ms]
         if float(np.median(fast)) > limit:  # both populations beyond set-up: cold starts of two kinds
             return np.ones(len(times))
-        return np.asarray(slow)
+        return np.array(parted.upper)
     if float(np.median(times)) > limit:
         model.populations = max(model.populations, 2)
         return np.where(times > limit, 1.0, 0.5)

@@ -5,7 +5,8 @@ skewed or long-tailed, stays one:
 
 - the *gap* gate, for a few values far from the rest: under an exponential tail of the logarithm (a Pareto tail of the
   times, heavier than what networks show) the spacing below the k largest values is exponential with mean scale/k
-  (Rényi 1953), which gives the probability of the widest gap; times the number of gaps it must stay under `MOST_LIKELY`.
+  (Rényi 1953), which gives the probability of the widest gap; times the number of gaps it must stay under
+  `MOST_LIKELY`.
 - the *valley* gate, for two crowds that touch: a kernel density with Silverman's bandwidth of the whole sample (too
   smooth for two modes, so it hides weak ones) must still have two peaks with a valley below `DEEPEST_SHARE` of the
   lower one, and each side must hold a twentieth of the values and at least ten.
@@ -145,5 +146,5 @@ def _expectation(logs: Floats, threshold: float, *, hard: bool) -> Floats:
         if float(np.abs(upper - before).max()) < 1e-4:
             break
     if hard:
-        return np.where(logs > threshold, np.maximum(upper, 0.95), np.minimum(upper, 0.05))
+        upper = np.where(logs > threshold, np.maximum(upper, 0.95), np.minimum(upper, 0.05))
     return upper

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,12 @@ from preheat.analysis.anatomy import cold_anatomies
 from preheat.analysis.figures import draw_all
 from preheat.analysis.notebook import write_notebook
 from preheat.analysis.page import render_page
-from preheat.analysis.study import Study, load_study
+from preheat.analysis.run_folder import SOURCES, read_inputs
+from preheat.analysis.study import Study, make_study
 from preheat.analysis.summary import summarise
+
+MOST_FOR_NOTEBOOK_BYTES = 512 << 20
+"""Larger inputs are not read a second time for a notebook."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,39 +30,60 @@ class Report:
     lines: list[str]
 
 
-def write_report(path: Path, progress: Callable[[str], None] = lambda _: None) -> Report:
-    """Read the run in `path` and write its report there; writing it again replaces it.
+def home_of(paths: Sequence[Path]) -> Path:
+    """Where the report of these inputs goes unless told: the folder itself, or `preheat-report` beside the first."""
+    return paths[0] if len(paths) == 1 and paths[0].is_dir() else paths[0].parent / "preheat-report"
 
-    `progress` is told each step. Raises PreheatError where `path` is no run's folder or cannot be written to.
-    A notebook that fails becomes a warning; everything else is written all the same.
+
+def write_report(
+    path: Path | Sequence[Path], progress: Callable[[str], None] = lambda _: None, home: Path | None = None
+) -> Report:
+    """Read the run in `path`, a folder or several files of any kind, and write its report into `home`; writing it
+    again replaces it.
+
+    `progress` is told each step. Raises PreheatError where there is no run to read, OSError where `home` cannot be
+    written to. A notebook that fails becomes a warning; everything else is written all the same.
     """
+    paths = [path] if isinstance(path, Path) else list(path)
+    home = home or home_of(paths)
     progress("reading the run")
-    study = load_study(path)
+    study = make_study(read_inputs(paths, home))
+    home.mkdir(parents=True, exist_ok=True)
+    if [home] != paths:
+        names = [os.path.relpath(each, home) for each in paths]
+        _replace(home / SOURCES, json.dumps({"paths": names}, indent=2) + "\n")
     anatomies = cold_anatomies(study)
     summary = summarise(study, {})
     progress("drawing the figures")
-    drawings = draw_all(study, summary, path / "figures")
+    drawings = draw_all(study, summary, home / "figures")
     summary["files"] = _files(study, [drawing.name for drawing in drawings])
+    _add_notebook(paths, home, summary, progress)
+    progress("writing the page")
+    _replace(home / "report.html", render_page(study, summary, anatomies, drawings))
+    _replace(home / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    lines = words.ten_lines(study, summary, anatomies)
+    return Report(summary, [*lines, f"Report: {home / 'report.html'}"])
+
+
+def _add_notebook(paths: list[Path], home: Path, summary: dict[str, Any], progress: Callable[[str], None]) -> None:
+    if sum(path.stat().st_size for path in paths if path.is_file()) > MOST_FOR_NOTEBOOK_BYTES:
+        text = "The inputs are too large to be read again in a notebook: none was written."
+        summary["warnings"].append({"code": "notebook-left-out", "message": text})
+        return
     progress("running the notebook")
     try:
-        write_notebook(path)
+        write_notebook(home)
         summary["files"]["notebook"] = "performance_analysis.ipynb"
     except RuntimeError as error:
         summary["warnings"].append({"code": "notebook-failed", "message": f"The notebook did not run: {error}"})
-    progress("writing the page")
-    _replace(path / "report.html", render_page(study, summary, anatomies, drawings))
-    _replace(path / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-    lines = words.ten_lines(study, summary, anatomies)
-    return Report(summary, [*lines, f"Report: {path / 'report.html'}"])
 
 
 def _files(study: Study, drawn: list[str]) -> dict[str, str]:
-    """Names of the run's files by purpose, relative to its folder."""
+    """Names of the report's and the run's files by purpose, relative to its folder."""
     names = {"report": "report.html", "summary": "summary.json"}
     for name in drawn:
         names |= {f"{name}_{kind}": f"figures/{name}.{kind}" for kind in ("png", "svg")}
-    names["requests"] = "requests.csv"
-    given = {"journal": "journal.jsonl", "run": "run.json"}
+    given = {"requests": "requests.csv", "journal": "journal.jsonl", "run": "run.json", "sources": SOURCES}
     return names | {purpose: name for purpose, name in given.items() if (study.folder.path / name).is_file()}
 
 

@@ -70,7 +70,8 @@ def read_inputs(paths: Sequence[Path], home: Path) -> RunFolder:
     """
     run = RunFolder(home, RequestTable(), None)
     logs: list[ServerLog] = []
-    rows, journals = [], []
+    rows: list[RequestTable] = []
+    journals: list[Journal] = []
     for path in paths:
         if not path.exists():
             raise PreheatError(f"{path} is not a run's folder: no such file or directory", USAGE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,7 +134,7 @@ def assemble(
     shown = ~np.isnan(columns["init_ms"]) | ~np.isnan(columns["restore_ms"]) | ~np.isnan(hidden_ms)
     cold = np.where(shown, 1.0, np.where(follows_failure(environment, status), AFTER_TIMEOUT, 0.0))
     return ServerLog(
-        **columns,
+        **cast("dict[str, Any]", columns),
         hidden_ms=hidden_ms,
         cold=cold,
         status=status,
@@ -155,7 +155,8 @@ def follows_failure(environment: NDArray[np.int32], status: NDArray[np.uint8]) -
     before[order[1:]] = order[:-1]
     before[order[0]] = order[0]
     same = (environment[before] == environment) & (before != np.arange(len(order))) & (environment >= 0)
-    return same & (status[before] == TIMEOUT)
+    found: NDArray[np.bool_] = same & (status[before] == TIMEOUT)
+    return found
 
 
 def _hidden(columns: dict[str, Floats], environment: Any, inits: list[tuple[float, float, int]]) -> Floats:
@@ -195,8 +196,9 @@ def join_logs(logs: list[ServerLog]) -> ServerLog | None:
         keep = _first_of_each(columns["at_ms"], ids, order)
         ids = [ids[index] for index in keep]
         order = np.array(keep, dtype=np.int64)
+    ordered: dict[str, Any] = {name: values[order] for name, values in columns.items()}
     return ServerLog(
-        **{name: values[order] for name, values in columns.items()},
+        **ordered,
         request_ids=ids,
         init_reports=sum(log.init_reports for log in logs),
         bad_rows=sum(log.bad_rows for log in logs),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from preheat.analysis import anatomy
-from preheat.analysis.labels import LabelledRequest
+from preheat.analysis.labels import Label, LabelledRequest
 from preheat.analysis.study import Study
 
 Summary = Mapping[str, Any]
@@ -50,7 +50,8 @@ def headline(summary: Summary) -> str:
     if not cold["n"] and not warm["n"] and not waited["n"]:
         if summary["cold"]:
             return f"{count(summary['cold'], 'cold start')}, every one failed in the function"
-        what = "could be tied to the journal" if summary["unmatched"] else "was served by the function"
+        where = "journal" if summary["log"] is None else "log"
+        what = f"could be tied to the {where}" if summary["unmatched"] else "was served by the function"
         return f"None of {count(summary['requests'], 'request')} {what}"
     parts = [_cold_headline(summary["cold"], cold)]
     if warm["n"]:
@@ -190,12 +191,23 @@ def _line_setup(summary: Summary) -> str:
     setup = summary["connection_setup_ms"]
     if not setup["n"]:
         return ""
+    if summary["connection_setup_method"] != "measured":
+        return (
+            f"Opening a connection took about {duration(setup['p50'])} ({_how_setup(summary)}): that is no cold start."
+        )
     if setup["n"] == 1:
         return f"Opening 1 connection took {duration(setup['max'])}: that is no cold start."
     return (
         f"Opening {setup['n']:,} connections took {duration(setup['p50'])} each (median), "
         f"{duration(setup['max'])} at worst: that is no cold start."
     )
+
+
+def _how_setup(summary: Summary) -> str:
+    number = f"{summary['connection_setup_ms']['n']:,}"
+    if summary["connection_setup_method"] == "refused":
+        return f"from {number} refused requests, which no function slowed"
+    return f"inferred from the users' {number} first requests"
 
 
 def _line_failed(summary: Summary) -> str:
@@ -221,7 +233,14 @@ def _line_method(summary: Summary) -> str:
     if not summary["requests"]:
         return ""
     if summary["label_method"] == "none":
-        return "There is no journal, so cold and warm are unknown: nothing is guessed from response times."
+        return "Nothing tells cold from warm here, so both are unknown: nothing is guessed."
+    if summary["label_method"] == "latency-model":
+        return (
+            f"Labels come from response times alone (two populations, {summary['unknown']:,} left unknown); mean "
+            f"probability {summary['label_confidence']:.2f}."
+        )
+    if summary["environments_started"] is None:
+        return _line_log(summary)
     total = summary["requests"]
     text = f"Labels are exact, by request id: {summary['unmatched']:,} of {total:,} unmatched."
     equation = f"{count(summary['environments_started'], 'environment')} started"
@@ -231,14 +250,28 @@ def _line_method(summary: Summary) -> str:
     return f"{text} {equation} {sign} {' + '.join(parts)}."
 
 
+def _line_log(summary: Summary) -> str:
+    """How the function's log was used."""
+    log = summary["log"]
+    if summary["times"] == "server":
+        return f"Labels are those of the {count(log['reports'], 'REPORT line')}: cold where an initialisation is shown."
+    if log["clock"] is None:
+        return f"Labels are exact, by request id: {log['matched']:,} of {summary['requests']:,} have a REPORT line."
+    return (
+        f"Labels come from {log['matched']:,} REPORT lines joined in time (client at {log['clock']['time_zone']}, off by "
+        f"{log['clock']['remaining_s']:.2f} s), mean probability {summary['label_confidence']:.2f}; "
+        f"{summary['unmatched']:,} requests and {log['left_over']:,} lines left over."
+    )
+
+
 def explanation(study: Study, summary: Summary, anatomies: Anatomies) -> list[str]:
     """The reading of the figures in paragraphs, each naming how it is known."""
     if not summary["requests"]:
         return ["The run holds no requests, so there is nothing to read from it."]
     if summary["label_method"] == "none":
         return [
-            "The journal of the local cloud is missing, and response times alone cannot tell a cold start from a slow "
-            "connection or a queue. Every request is therefore labelled unknown."
+            "Neither a journal nor a log of the function could be used, and these response times alone do not tell a "
+            "cold start from a slow connection or a queue. Every served request is therefore labelled unknown."
         ]
     paragraphs = [_about_method(summary), _about_cold(summary, anatomies), _about_phase(study, summary)]
     paragraphs += [_about_waiting(summary), _about_setup(summary)]
@@ -246,6 +279,8 @@ def explanation(study: Study, summary: Summary, anatomies: Anatomies) -> list[st
 
 
 def _about_method(summary: Summary) -> str:
+    if summary["environments_started"] is None:
+        return _about_other_methods(summary)
     matched = summary["cold"] + summary["warm"] + summary["failed_in_function"]
     return (
         "A request is cold if, and only if, it was the first that its execution environment served. That is read from "
@@ -254,6 +289,32 @@ def _about_method(summary: Summary) -> str:
         f"this way; {summary['failed_before_function'] + summary['throttled']:,} were refused before any function, "
         f"{summary['unmatched']:,} have no record. Percentiles interpolate linearly between neighbouring requests."
     )
+
+
+def _about_other_methods(summary: Summary) -> str:
+    """What the labels of a run without a journal rest on."""
+    if summary["label_method"] == "latency-model":
+        return (
+            "There is no log of the function, so cold and warm were told apart by response time: only where a "
+            "population of slow requests stands apart from the fast ones, and only beyond what opening a connection "
+            f"can cost. {summary['unknown']:,} requests that could be either are left unknown. Times alone cannot tell "
+            "a cold start from another cause that is as slow and as rare; the log of the function can."
+        )
+    log = summary["log"]
+    text = (
+        "A request is cold if the function's log shows that it carried an initialisation or a restore: Init Duration "
+        "in its REPORT line, an INIT_REPORT line before it, or a time-out in the same environment just before."
+    )
+    if log["hidden_inits"]:
+        text += f" {count(log['hidden_inits'], 'initialisation')} of the log stands in no REPORT line."
+    if log["clock"] is not None:
+        text += (
+            f" The lines were joined to the client's records in time: the client's clock is at "
+            f"{log['clock']['time_zone']} and {abs(log['clock']['remaining_s']):.3f} s beside the log's, the way back "
+            f"included, with a spread of {log['clock']['spread_ms']:.0f} ms. Each line was given to one request at "
+            f"most; {log['left_over']:,} of the run's time were left over and {log['outside']:,} lie outside it."
+        )
+    return text
 
 
 def _about_cold(summary: Summary, anatomies: Anatomies) -> str:
@@ -274,7 +335,7 @@ def _about_cold(summary: Summary, anatomies: Anatomies) -> str:
             "environment then took."
         )
     first, later = summary["server"]["cold_duration_ms"], summary["server"]["warm_duration_ms"]
-    if later["n"] and first["p50"] > 2 * later["p50"]:
+    if later["n"] and first["n"] and first["p50"] > 2 * later["p50"]:
         text += (
             f" The handler itself was slower the first time: {duration(first['p50'])} against {duration(later['p50'])} "
             "(medians measured on the server)."
@@ -292,7 +353,7 @@ def _about_phase(study: Study, summary: Summary) -> str:
         return "No environment started for a request of this run: all that served had served before."
     last_s = summary["last_cold_s"]
     waited = [item.request.end_s - study.start_s for item in study.labelled if item.label == "warm_waited"]
-    during = sum(item.label == "warm" and item.request.start_s - study.start_s < last_s for item in study.labelled)
+    during = int((study.series(Label.WARM)[0] < last_s).sum())
     text = f"The last cold request was answered {last_s:.1f} s after the run began."
     if during:
         text += (
@@ -320,6 +381,17 @@ def _about_setup(summary: Summary) -> str:
     setup = summary["connection_setup_ms"]
     if not setup["n"]:
         return ""
+    if summary["connection_setup_method"] != "measured":
+        text = (
+            f"The first request of each client also opens a connection, for about {duration(setup['p50'])} "
+            f"({_how_setup(summary)}). It is part of the response time but not of a cold start."
+        )
+        if summary["explained_by_setup"]:
+            text += (
+                f" That alone explains {count(summary['explained_by_setup'], 'slow first request')}, which are "
+                "therefore not called cold."
+            )
+        return text
     return (
         f"The first request of each client also opens a connection. That was measured: {duration(setup['p50'])} "
         f"(median of {setup['n']:,}). It is part of the response time but not of a cold start."

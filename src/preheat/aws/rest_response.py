@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from preheat.aws import json_codec
+from preheat.aws import eventstream, json_codec
 from preheat.aws.json_codec import Codec
 from preheat.aws.model import Shape
 from preheat.aws.rest_request import body_members
@@ -78,6 +78,8 @@ class ResponsePlan:
 
 def _payload_writer(member: Shape, memo: dict[str, Codec | None]) -> tuple[str, Callable[[Any], bytes]]:
     """(content type, writer). A string or blob is the body itself (Smithy: httpPayload)."""
+    if member.traits.get("eventstream"):
+        return eventstream.CONTENT_TYPE, eventstream.writer(member, memo)
     if member.type == "blob":
         return "application/octet-stream", bytes
     if member.type == "string":

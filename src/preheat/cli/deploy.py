@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 @click.option("--stage", default="default", show_default=True, help="Stage of the REST API.")
 @click.option("--env", "variables", multiple=True, metavar="K=V", help="Environment variable of the function.")
 @click.option("--role", default="LabRole", show_default=True, help="Execution role, by name.")
+@click.option("--snapstart", "snap_start", is_flag=True, help="Publish a version restored from a snapshot.")
+@click.option(
+    "--provisioned",
+    type=click.IntRange(min=1),
+    help="Publish a version with this many environments always initialised.",
+)
 @click.option("--target", "target_name", type=click.Choice(["local", "aws"]), default="local", show_default=True)
 @click.option("--endpoint-url", help="Default: AWS_ENDPOINT_URL, or http://127.0.0.1:4566.")
 @click.option("--region", help="Default: AWS_REGION, AWS_DEFAULT_REGION, the profile's, or us-east-1 locally.")
@@ -38,6 +44,7 @@ def command(
     region: str | None,
     profile: str | None,
     variables: tuple[str, ...],
+    provisioned: int | None,
     data_dir: Path,
     yes: bool,
     as_json: bool,
@@ -47,7 +54,8 @@ def command(
     """Deploy DIRECTORY as a Lambda function behind a REST API, and try it.
 
     Installs requirements.txt, creates or updates the function and the API, sends sample.json once, and
-    prints the URL, the commands to call it, the answer and that invocation's log.
+    prints the URL, the commands to call it, the answer and that invocation's log. With --snapstart or
+    --provisioned the API calls the alias `live` of a published version.
     """
     from preheat.deploy.deployment import Plan
     from preheat.deploy.run import deploy
@@ -60,7 +68,13 @@ def command(
 
     if not directory.is_dir():
         raise PreheatError(f"{directory}: no such directory", 252)
-    plan = Plan(directory, name or directory.resolve().name, environment=_variables(variables), **options)
+    plan = Plan(
+        directory,
+        name or directory.resolve().name,
+        environment=_variables(variables),
+        provisioned=provisioned or 0,
+        **options,
+    )
     settings = profile_settings(profile)
     target = choose(target_name, endpoint_url=endpoint_url, region=region, profile=profile, profile_config=settings)
     if not target.local and not yes:
@@ -89,6 +103,7 @@ def describe(record: Deployment) -> str:
         [
             f"URL       {record.url}",
             f"Function  {record.function_arn}",
+            *_serving(record),
             "",
             "Call it (Linux, macOS)",
             f"  {record.curl}",
@@ -103,3 +118,10 @@ def describe(record: Deployment) -> str:
             *events,
         ]
     )
+
+
+def _serving(record: Deployment) -> list[str]:
+    if record.qualifier is None:
+        return []
+    how = "restored from a snapshot" if record.snap_start else f"{record.provisioned} environments provisioned"
+    return [f"Version   {record.version}, alias {record.qualifier}, {how}"]

@@ -85,7 +85,8 @@ def command(
         if record is not None and record.target == "aws" and not yes:
             click.confirm(f"Load {plan.function} on AWS in {record.region}?", abort=True, err=True)
         if fresh and record is not None:
-            _start_fresh(record, say)
+            record = _start_fresh(record, data_dir, say)
+            plan = replace(plan, function_facts=_function_facts(record))
         plan = replace(plan, out=out or new_run_folder(Path("runs"), plan.function))  # only now: all is well so far
         say(f"{plan.users} users for {plan.run_time_s:g} s at {plan.host} -> {plan.out}")
         result = run(plan, None if quiet else sys.stderr)
@@ -119,7 +120,6 @@ def _plan(function: str | None, record: Deployment | None, *, extra: tuple[str, 
     if not locustfile.is_file():
         raise PreheatError(f"{locustfile}: no such locustfile (give --locustfile)", 252)
     run_time_s = parse_run_time(options.pop("run_time"))
-    facts = {key: getattr(record, key) for key in ("version", "memory_mb", "timeout_s", "runtime")} if record else {}
     return LoadPlan(
         function=name,
         host=host.rstrip("/"),
@@ -129,10 +129,15 @@ def _plan(function: str | None, record: Deployment | None, *, extra: tuple[str, 
         endpoint_url=record.endpoint_url if record else _origin(host),
         run_time_s=run_time_s,
         extra=extra,
-        function_facts=facts,
+        function_facts=_function_facts(record) if record else {},
         sample=record.as_dict()["sample"] if record else None,
         **options,
     )
+
+
+def _function_facts(record: Deployment) -> dict[str, Any]:
+    names = ("version", "memory_mb", "timeout_s", "runtime", "qualifier", "snap_start", "provisioned")
+    return {name: getattr(record, name) for name in names}
 
 
 def _origin(host: str) -> str:
@@ -143,11 +148,9 @@ def _origin(host: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _start_fresh(record: Deployment, say: Callable[[str], None]) -> None:
-    import time
-
-    from preheat.deploy.functions import start_fresh
-    from preheat.deploy.target import choose, connect, profile_settings, spoken
+def _start_fresh(record: Deployment, data_dir: Path, say: Callable[[str], None]) -> Deployment:
+    from preheat.deploy.run import start_fresh
+    from preheat.deploy.target import choose, connect, profile_settings
 
     target = choose(
         record.target,
@@ -157,9 +160,12 @@ def _start_fresh(record: Deployment, say: Callable[[str], None]) -> None:
         environ={} if record.target == "local" else None,
         profile_config={} if record.target == "local" else profile_settings(record.profile),
     )
-    with spoken(target):
-        start_fresh(connect(target), record.function, f"preheat load {time.time():.6f}")  # differs every time
-    say(f"{record.function} starts without execution environments (--no-fresh keeps them)")
+    record = start_fresh(record, target, connect(target), data_dir, say)
+    if record.provisioned:
+        say(f"{record.function} starts with {record.provisioned} new environments (--no-fresh keeps the old ones)")
+    else:
+        say(f"{record.function} starts without execution environments (--no-fresh keeps them)")
+    return record
 
 
 def describe(result: Result) -> str:

@@ -22,6 +22,8 @@ _COMMANDS = {
     "push": "Push a local image to the local cloud or to a real ECR.",
     "gc": "Give back the disk that images nobody needs still take.",
     "load": "Load a deployed function with Locust and keep a run.",
+    "profile": "Show where a function's init goes: imports, statements, memory, files.",
+    "warm": "Keep a function's environments warm on a schedule.",
     "report": "Analyse a run: cold starts, warm requests, figures.",
     "demo": "The whole loop on the Iris example: start, deploy, load, report, stop.",
 }

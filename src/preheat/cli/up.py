@@ -20,6 +20,8 @@ import click
 @click.option("--spares-max", type=int, help="Snapshot children forked ahead, per function (default 8; 0: none).")
 @click.option("--account-concurrency", type=int, help="Concurrent executions per account (default 1000).")
 @click.option("--keep-alive-s", type=float, help="Idle environments are shut down after this (default 600).")
+@click.option("--async-retry-s", type=float, help="First retry of a failed asynchronous invocation (default 60).")
+@click.option("--freeze-grace-ms", type=float, help="Idle environments are frozen after this (default 5).")
 @click.option("--transport", type=click.Choice(["socket", "http"]), help="Runtime client's way (default socket).")
 @click.option("--sandbox", type=click.Choice(["process"]), help="Where functions run (default process).")
 @click.option("-d", "--detach", is_flag=True, help="Return once it answers; stop it with `preheat down`.")

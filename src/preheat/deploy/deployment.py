@@ -15,7 +15,10 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the user asks for. `environment` are the function's own variables."""
+    """What the user asks for. `environment` are the function's own variables.
+
+    With `snap_start` or `provisioned` (how many environments) a published version serves, behind an alias.
+    """
 
     project_dir: Path
     name: str
@@ -26,6 +29,12 @@ class Plan:
     stage: str = "default"
     environment: dict[str, str] = field(default_factory=dict)
     role: str = "LabRole"
+    snap_start: bool = False
+    provisioned: int = 0
+
+    @property
+    def published(self) -> bool:
+        return self.snap_start or self.provisioned > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A function behind a REST API. `host` is what goes before `/<stage>/<function>` (Locust's --host)."""
+    """A function behind a REST API. `host` is what goes before `/<stage>/<function>` (Locust's --host).
+
+    `function_arn` is unqualified; `qualifier` is the alias in front of `version`, None where $LATEST serves.
+    """
 
     target: str
     region: str
@@ -69,6 +81,9 @@ class Deployment:
     """Epoch seconds."""
     sample: Sample
     schema: int = SCHEMA
+    qualifier: str | None = None
+    snap_start: bool = False
+    provisioned: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

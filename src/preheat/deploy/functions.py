@@ -32,7 +32,10 @@ def put(clients: Clients, plan: Plan, role_arn: str, code: dict[str, Any]) -> di
         "Timeout": plan.timeout_s,
         "Environment": {"Variables": plan.environment},
     }
-    if exists(clients, plan.name):
+    before = current(clients, plan.name)
+    if plan.snap_start or (before or {}).get("SnapStart", {}).get("ApplyOn", "None") != "None":
+        configuration["SnapStart"] = {"ApplyOn": "PublishedVersions" if plan.snap_start else "None"}
+    if before is not None:
         lambda_.get_waiter("function_updated_v2").wait(FunctionName=plan.name)  # a change still in progress is a 409
         lambda_.update_function_configuration(**configuration)
         lambda_.get_waiter("function_updated_v2").wait(FunctionName=plan.name)
@@ -44,12 +47,12 @@ def put(clients: Clients, plan: Plan, role_arn: str, code: dict[str, Any]) -> di
     return dict(lambda_.get_function_configuration(FunctionName=plan.name))
 
 
-def exists(clients: Clients, name: str) -> bool:
+def current(clients: Clients, name: str) -> dict[str, Any] | None:
+    """The configuration of a function's $LATEST; None if there is no such function."""
     try:
-        clients.lambda_.get_function_configuration(FunctionName=name)
+        return dict(clients.lambda_.get_function_configuration(FunctionName=name))
     except clients.lambda_.exceptions.ResourceNotFoundException:
-        return False
-    return True
+        return None
 
 
 def start_fresh(clients: Clients, name: str, reason: str) -> None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from preheat.deploy.target import Clients, Target
-from preheat.kernel.arn import invocation_arn
+from preheat.kernel.arn import invocation_arn, parse_function
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,10 @@ class Api:
 
 
 def put(clients: Clients, target: Target, *, function_arn: str, name: str, stage: str) -> Api:
-    """Create or reuse `<name>-api` with `/<name>` ANY as a proxy to the function, and deploy it to a stage."""
+    """Create or reuse `<name>-api` with `/<name>` ANY as a proxy to the function, and deploy it to a stage.
+
+    A qualified ARN makes the API call that alias or version, which needs a permission of its own.
+    """
     api_id = _find_api(clients, f"{name}-api") or _create_api(clients, f"{name}-api", name)
     resource_id = _resource(clients, api_id, name)
     _method(clients, api_id, resource_id, invocation_arn(target.region, function_arn))
@@ -81,6 +84,8 @@ def _method(clients: Clients, api_id: str, resource_id: str, uri: str) -> None:
 
 def _permit(clients: Clients, target: Target, api_id: str, function_arn: str, name: str) -> None:
     account_id = function_arn.split(":")[4]
+    _, qualifier = parse_function(function_arn)
+    qualified = {"Qualifier": qualifier} if qualifier else {}
     with suppress(clients.lambda_.exceptions.ResourceConflictException):  # given by an earlier deploy
         clients.lambda_.add_permission(
             FunctionName=name,
@@ -88,4 +93,5 @@ def _permit(clients: Clients, target: Target, api_id: str, function_arn: str, na
             Action="lambda:InvokeFunction",
             Principal="apigateway.amazonaws.com",
             SourceArn=f"arn:aws:execute-api:{target.region}:{account_id}:{api_id}/*/*/{name}",
+            **qualified,  # type: ignore[arg-type]
         )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from preheat.deploy import bundle, commands, functions, gateway, trial
+from preheat.deploy import bundle, commands, functions, gateway, trial, versions
 from preheat.deploy.deployment import Deployment, Plan
 from preheat.deploy.packages import Say
 from preheat.deploy.target import Clients, Target, spoken
@@ -15,11 +16,13 @@ from preheat.kernel.errors import PreheatError
 _FUNCTION_NAME = re.compile(r"[a-zA-Z0-9-_]{1,64}")
 """Lambda's rule for a function name (API reference, CreateFunction)."""
 
+_NO_SNAP_START = ("python3.8", "python3.9", "python3.10", "python3.11")
+"""AWS offers SnapStart from Python 3.12 on (developer guide, "Improving startup performance with SnapStart")."""
+
 
 def deploy(plan: Plan, target: Target, clients: Clients, data_dir: Path, say: Say) -> Deployment:
     """Build, create or update, put a REST API in front, try it, save the record. Raises PreheatError."""
-    if not _FUNCTION_NAME.fullmatch(plan.name):
-        raise PreheatError(f"{plan.name!r} is no function name (letters, digits, - and _): give --name", 252)
+    _check(plan)
     body = trial.sample_body(plan.project_dir)
     with spoken(target):
         # First of all, so that a missing cloud or role is known before minutes of building.
@@ -37,8 +40,12 @@ def deploy(plan: Plan, target: Target, clients: Clients, data_dir: Path, say: Sa
         say(f"function {plan.name}: {plan.runtime}, {plan.memory_mb} MB, role {plan.role}")
         configuration = functions.put(clients, plan, role_arn, code)
         say(f"function {plan.name}: {configuration.get('State', 'Active')}")
+        published = _publish(plan, target, clients, say) if plan.published else None
         arn = configuration["FunctionArn"]
-        api = gateway.put(clients, target, function_arn=arn, name=plan.name, stage=plan.stage)
+        called = published.arn if published else arn
+        api = gateway.put(clients, target, function_arn=called, name=plan.name, stage=plan.stage)
+        if published is None:
+            versions.withdraw(clients, plan.name)
         say(f"REST API {api.api_id}: ANY /{plan.name}, deployed to stage {plan.stage}")
         say("sending one request")
         sample = trial.run(
@@ -51,7 +58,7 @@ def deploy(plan: Plan, target: Target, clients: Clients, data_dir: Path, say: Sa
         endpoint_url=target.endpoint_url,
         function=plan.name,
         function_arn=arn,
-        version=configuration["Version"],
+        version=published.version if published else configuration["Version"],
         runtime=plan.runtime,
         handler=plan.handler,
         memory_mb=plan.memory_mb,
@@ -67,6 +74,54 @@ def deploy(plan: Plan, target: Target, clients: Clients, data_dir: Path, say: Sa
         invoke_web_request=commands.invoke_web_request(api.url, body),
         deployed_at=time.time(),
         sample=sample,
+        qualifier=versions.ALIAS if published else None,
+        snap_start=plan.snap_start,
+        provisioned=plan.provisioned,
     )
     record.save(data_dir)
     return record
+
+
+def start_fresh(record: Deployment, target: Target, clients: Clients, data_dir: Path, say: Say) -> Deployment:
+    """Leave a deployment without used execution environments, so that a load begins with cold starts.
+
+    Where an alias serves, that is a new version behind it: the record is saved with its number and returned.
+    """
+    reason = f"load {time.time():.6f}"  # differs every time: an unchanged function is not published again
+    with spoken(target):
+        functions.start_fresh(clients, record.function, f"preheat {reason}")
+        if record.qualifier is None:
+            return record
+        published = versions.publish(
+            clients,
+            target,
+            name=record.function,
+            provisioned=record.provisioned,
+            reason=reason,
+            snap_start=record.snap_start,
+            say=say,
+        )
+    record = replace(record, version=published.version)
+    record.save(data_dir)
+    return record
+
+
+def _check(plan: Plan) -> None:
+    if not _FUNCTION_NAME.fullmatch(plan.name):
+        raise PreheatError(f"{plan.name!r} is no function name (letters, digits, - and _): give --name", 252)
+    if plan.snap_start and plan.provisioned:
+        raise PreheatError("SnapStart and provisioned concurrency exclude each other on AWS: give one of them", 252)
+
+
+def _publish(plan: Plan, target: Target, clients: Clients, say: Say) -> versions.Published:
+    if plan.snap_start and target.local and plan.runtime in _NO_SNAP_START:
+        say(f"note: AWS itself offers SnapStart from python3.12 on, not for {plan.runtime}")
+    return versions.publish(
+        clients,
+        target,
+        name=plan.name,
+        provisioned=plan.provisioned,
+        reason=f"deploy {time.time():.6f}",
+        snap_start=plan.snap_start,
+        say=say,
+    )

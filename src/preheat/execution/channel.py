@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 
 @dataclass(frozen=True, slots=True)
 class Ready:
@@ -15,8 +17,7 @@ class Ready:
     own_tmp: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(msgspec.Struct, frozen=True):
     """One invocation as the runtime gets it (headers of /next, FIDELITY.md "Runtime API")."""
 
     request_id: str

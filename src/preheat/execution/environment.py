@@ -26,6 +26,10 @@ INIT_LIMIT_S = 10.0
 """After this long the INIT phase is given up and repeated inside the first invoke (AWS, "Init phase")."""
 
 
+_MB_PER_CPU = 1769
+"""CPU follows memory: 1,769 MB is one vCPU (AWS, "Configure Lambda function memory")."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What environments share, handed down once."""
@@ -64,6 +68,7 @@ class Environment:
         self.state = State.NEW
         self.served = 0
         self.idle_since_ns = 0
+        self.frozen = False
         self.own_tmp: bool | None = None
         self._services = services
         self._owner = owner
@@ -101,6 +106,12 @@ class Environment:
         else:
             self._hand_over(serving)
 
+    def freeze(self) -> None:
+        """Between invokes nothing of an environment runs: threads and child processes stand still."""
+        if self.state is State.READY and not self.frozen:
+            self.frozen = True
+            self._sandbox.freeze()
+
     def stop(self, reason: str) -> None:
         """SHUTDOWN: nothing of this environment is left. A request inside is answered as a killed runtime's.
         No harm in calling it twice."""
@@ -120,6 +131,7 @@ class Environment:
         self._launch_number += 1
         self._launched_ns = time.monotonic_ns()
         self._init_error = b""
+        self._sandbox.limit_cpu(None)  # init is not throttled, a repeated one neither
         self._loop.create_task(self._open_and_launch(self._launch_number))
 
     async def _open_and_launch(self, number: int) -> None:
@@ -149,6 +161,7 @@ class Environment:
             runtime=function.runtime,
             handler=function.handler,
             code_dir=function.code_dir,
+            layer_dirs=function.layer_dirs,
             memory_mb=function.memory_mb,
             environ=variables | channel.environ(),
             output_fd=output,
@@ -166,6 +179,7 @@ class Environment:
 
     def _end_runtime(self) -> None:
         self._launch_number += 1
+        self.frozen = False
         if self._limit is not None:
             self._limit.cancel()
         self._recorder.note_peak_mb(self._sandbox.peak_memory_mb())
@@ -214,6 +228,7 @@ class Environment:
         else:
             self._recorder.init_done(init_ms, ready, self._launched_ns, now_ns)
             self._init_ms = round(init_ms, 2)
+        self._sandbox.limit_cpu(self.function.memory_mb / _MB_PER_CPU)
         again = self.state is State.REINIT
         self.state = move(self.state, Move.INIT_OK)
         if again:
@@ -247,6 +262,9 @@ class Environment:
 
     def _hand_over(self, serving: Serving) -> None:
         assert self._channel is not None
+        if self.frozen:
+            self.frozen = False
+            self._sandbox.thaw()
         invocation, function = serving.invocation, self.function
         spent_ms = (time.monotonic_ns() - serving.started_ns) // 1_000_000  # by a repeated init
         work = Work(

@@ -30,6 +30,7 @@ class PoolInvoker:
         self._starting = 0
         self._live = 0
         self._used_mb = 0
+        self._freezer: asyncio.TimerHandle | None = None
         self._janitor = self._loop.call_later(self._tick_s(), self._expire)
 
     @property
@@ -86,6 +87,8 @@ class PoolInvoker:
     def close(self) -> None:
         """Stop every environment now."""
         self._janitor.cancel()
+        if self._freezer is not None:
+            self._freezer.cancel()
         for pool in self._pools.values():
             pool.shut_down()
         self._pools.clear()
@@ -95,6 +98,18 @@ class PoolInvoker:
     def on_init_over(self) -> None:
         self._starting -= 1
         self._fill()
+
+    def on_idle(self) -> None:
+        if self._freezer is None:
+            self._freezer = self._loop.call_later(self._settings.freeze_grace_ms / 1000, self._freeze)
+
+    def _freeze(self) -> None:
+        """One timer for all: an environment that is asked again within the grace is never frozen and thawed."""
+        self._freezer = None
+        now_ns, grace_ns = time.monotonic_ns(), int(self._settings.freeze_grace_ms * 1e6)
+        left = [pool for pool in self._pools.values() if pool.freeze(now_ns, grace_ns)]
+        if left:
+            self.on_idle()
 
     def on_stopped(self, pool: Pool) -> None:
         self._live -= 1

@@ -39,6 +39,9 @@ class Landlord(Protocol):
     def on_stopped(self, pool: Pool) -> None:
         """An environment is gone."""
 
+    def on_idle(self) -> None:
+        """An environment has nothing to do."""
+
     def on_request_over(self) -> None:
         """A request has left its pool."""
 
@@ -150,6 +153,18 @@ class Pool:
         for identity in expired(since, now_ns, keep_alive_ns):
             self._stop(idle[identity], "expired")
 
+    def freeze(self, now_ns: int, grace_ns: int) -> bool:
+        """Freeze what has been idle for the grace; whether some idle environment is not frozen yet."""
+        left = False
+        for environment in reversed(self._idle):
+            if environment.frozen or environment.state is not State.READY:
+                continue
+            if now_ns - environment.idle_since_ns >= grace_ns:
+                environment.freeze()
+            else:
+                left = True
+        return left
+
     def _is_kept(self, environment: Environment) -> bool:
         return self.provisioned > 0 and environment.init_type == PROVISIONED
 
@@ -190,6 +205,7 @@ class Pool:
             self._idle.insert(0, environment)  # the last to be chosen: its next request repeats the init
         else:
             self._idle.append(environment)
+            self._landlord.on_idle()
 
     def _stop(self, environment: Environment, reason: str) -> None:
         if environment in self._idle:

@@ -44,6 +44,7 @@ class Snapshot:
             runtime=function.runtime,
             handler=function.handler,
             code_dir=function.code_dir,
+            layer_dirs=function.layer_dirs,
             memory_mb=function.memory_mb,
             environ=variables,
             output_fd=output,

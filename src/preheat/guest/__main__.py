@@ -15,6 +15,7 @@ def main() -> None:
     control_fd = int(environ.pop("_PREHEAT_CONTROL_FD", "-1"))
     tmp = environ.pop("_PREHEAT_TMP")
     keep = environ.pop("_PREHEAT_KEEP", "").split(os.pathsep)
+    layers = [path for path in environ.pop("_PREHEAT_LAYERS", "").split(os.pathsep) if path]
     task_root = environ["LAMBDA_TASK_ROOT"]
     handler = environ["_HANDLER"]
 
@@ -27,7 +28,10 @@ def main() -> None:
     extra = environ.get("PYTHONPATH", "").split(os.pathsep)
     library = [path for path in sys.path[1:] if path not in extra]
     # AWS's order: the task root, layers, the standard library, the runtime's own packages last
-    sys.path[:] = [task_root, *(p for p in extra if p), "/opt/python", *library, runtime_dir]
+    opt = [path for layer in reversed(layers) for path in _opt_python(layer)]
+    sys.path[:] = [task_root, *(p for p in extra if p), *opt, "/opt/python", *library, runtime_dir]
+    if layers:
+        environ["PATH"] += "".join(os.pathsep + os.path.join(layer, "bin") for layer in reversed(layers))
     os.chdir(task_root)
     _interactive_builtins()
     sys.argv = ["bootstrap", handler]
@@ -48,6 +52,13 @@ def main() -> None:
     else:
         sys.path.remove(guest_dir)
         preheat_client.run(handler, channel_fd, STARTED_NS, own_tmp)
+
+
+def _opt_python(layer):
+    """Where a layer may keep modules (developer guide, "layer paths for each runtime")."""
+    python = os.path.join(layer, "python")
+    version = "python%d.%d" % sys.version_info[:2]
+    return [python, os.path.join(python, "lib", version, "site-packages")]
 
 
 def _interactive_builtins() -> None:

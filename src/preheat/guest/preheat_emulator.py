@@ -121,6 +121,8 @@ class Emulator:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 65536  # an answer in one packet: two would wait for each other (Nagle, delayed ACK), 40 ms a time
+    disable_nagle_algorithm = True
     emulator = None
 
     def reply(self, status, body=b"", headers=()):

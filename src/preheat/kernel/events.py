@@ -6,11 +6,10 @@ writes them. A record's name in the journal (`type`) is in `RECORD_TYPES`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class EnvironmentStarted:
+class EnvironmentStarted(msgspec.Struct, frozen=True):
     at_ms: float
     environment: str
     function: str
@@ -20,8 +19,7 @@ class EnvironmentStarted:
     init_type: str
 
 
-@dataclass(frozen=True, slots=True)
-class InitDone:
+class InitDone(msgspec.Struct, frozen=True):
     """`init_ms` is the Init Duration: process start to the runtime's first request for work.
 
     Its parts: `spawn_ms` until the interpreter runs our first line, `runtime_ms` to import the runtime
@@ -40,8 +38,7 @@ class InitDone:
     handler_ms: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Restored:
+class Restored(msgspec.Struct, frozen=True):
     """`restore_ms` is the Restore Duration: from wanting the environment to its first request for work.
 
     `hooks_ms` is the part from its orders on, after-restore hooks included: what AWS would bill.
@@ -56,8 +53,7 @@ class Restored:
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
-class InvocationDone:
+class InvocationDone(msgspec.Struct, frozen=True):
     """`cold`: this environment's first request; `init_ms` then is its Init Duration as in REPORT.
 
     With SnapStart `restore_ms` stands in its place, and `origin` tells whether the environment was forked
@@ -89,8 +85,7 @@ class InvocationDone:
     origin: str = "init"
 
 
-@dataclass(frozen=True, slots=True)
-class Throttled:
+class Throttled(msgspec.Struct, frozen=True):
     at_ms: float
     request_id: str
     gateway_request_id: str | None
@@ -98,8 +93,7 @@ class Throttled:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class EnvironmentStopped:
+class EnvironmentStopped(msgspec.Struct, frozen=True):
     at_ms: float
     environment: str
     function: str

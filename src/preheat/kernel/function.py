@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +33,9 @@ class FunctionVersion:
     account_id: str = "000000000000"
     log_group: str = ""
     log_format: str = "Text"
+    application_log_level: str = ""
+    system_log_level: str = ""
+    """Levels of the JSON log format (TRACE to FATAL; DEBUG, INFO, WARN); "" with Text."""
     ephemeral_storage_mb: int = 512
     reserved_concurrency: int | None = None
     snap_start: bool = False
@@ -43,8 +48,7 @@ class FunctionVersion:
         return f"{self.arn}:{self.version}"
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(msgspec.Struct, frozen=True):
     """One request for a function. Times are `time.monotonic_ns()`."""
 
     request_id: str
@@ -57,8 +61,7 @@ class Invocation:
     """The id an HTTP client saw as x-amzn-RequestId, where API Gateway stood in between."""
 
 
-@dataclass(frozen=True, slots=True)
-class InvokeResult:
+class InvokeResult(msgspec.Struct, frozen=True):
     """`function_error` is None or "Unhandled"; `log_tail` is the last 4 KB of the invocation's log."""
 
     payload: bytes
@@ -105,3 +108,25 @@ class FunctionDirectory(Protocol):
 
     def resolve(self, identifier: str, qualifier: str | None = None) -> FunctionVersion:
         """Raise AwsError ResourceNotFoundException (404, `Function not found: <qualified arn>`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionUrl:
+    """One function URL, for the data plane that serves it.
+
+    `function_arn` is qualified by the alias where it has one. `auth_type` is NONE or AWS_IAM, `invoke_mode`
+    BUFFERED or RESPONSE_STREAM. `cors` is by the API's member names (AllowOrigins, MaxAge, ...), None without CORS.
+    """
+
+    url_id: str
+    function_arn: str
+    auth_type: str
+    invoke_mode: str
+    cors: Mapping[str, Any] | None = None
+
+
+class UrlDirectory(Protocol):
+    """Finds what a function URL's host name (`<url id>.lambda-url.<region>.<domain>`) means right now."""
+
+    def lookup_url(self, url_id: str) -> tuple[FunctionVersion, FunctionUrl] | None:
+        """None where there is no such URL. Raises AwsError where its function cannot run now (409 while Pending)."""

@@ -7,8 +7,9 @@ other on a virtual one. All times are nanoseconds of whichever clock the caller 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 
 class Placement(Enum):
@@ -22,8 +23,7 @@ class Placement(Enum):
     """Refused: the concurrency limit is reached."""
 
 
-@dataclass(frozen=True, slots=True)
-class PoolLoad:
+class PoolLoad(msgspec.Struct, frozen=True):
     """One function revision at one moment, in numbers of environments and requests."""
 
     idle: int
@@ -32,8 +32,7 @@ class PoolLoad:
     waiting: int
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(msgspec.Struct, frozen=True):
     """What the rest of the machine and the account leave to this function."""
 
     concurrency: int

@@ -31,6 +31,9 @@ class Settings:
     """An execution environment idle for longer is shut down."""
     async_retry_s: float = 60.0
     """A failed asynchronous invocation is tried again after this, and a last time after twice as long."""
+    freeze_grace_ms: float = 5.0
+    """An idle environment is frozen after this long; a request that comes sooner spares both the freeze
+    and the thaw."""
     transport: str = "socket"
     """How Python's runtime client speaks to the server: "socket" or "http" (the Runtime API)."""
     sandbox: str = "process"

@@ -20,7 +20,8 @@ STOP_TIMEOUT_S = 30
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """One run. `function_facts` are the function's own (version, memory_mb, timeout_s, runtime) for run.json.
+    """One run. `function_facts` are the function's own (version, memory_mb, timeout_s, runtime, qualifier,
+    snap_start, provisioned) for run.json.
 
     `endpoint_url` is the local cloud's address, None where there is none to ask for a journal (AWS).
     """

@@ -59,6 +59,9 @@ def nearest_rank(ordered: list[float], share: float) -> float | None:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
+_FUNCTION_FACTS = ("version", "memory_mb", "timeout_s", "runtime", "qualifier", "snap_start", "provisioned")
+
+
 def run(plan: LoadPlan, progress_to: TextIO | None) -> Result:
     """Run Locust to its end (or the user's Ctrl-C) and leave a complete folder behind.
 
@@ -137,7 +140,7 @@ def _facts(plan: LoadPlan, cloud: dict[str, Any], started_s: float) -> dict[str,
         "endpoint_url": plan.endpoint_url,
         "host": plan.host,
         "function": plan.function,
-        **{key: plan.function_facts.get(key) for key in ("version", "memory_mb", "timeout_s", "runtime")},
+        **{key: plan.function_facts.get(key) for key in _FUNCTION_FACTS},
         "users": plan.users,
         "spawn_rate": plan.spawn_rate,
         "run_time_s": plan.run_time_s,

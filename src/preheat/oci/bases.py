@@ -88,7 +88,7 @@ class Bases:
 
     def _lambda_base(self, name: str, version: str) -> BaseImage:
         python = self._interpreter(version)
-        cache = self._layout.root / "cache" / f"{_CACHE}{base_key(python)}.json"
+        cache = self._layout.root / "cache" / f"{_CACHE}{base_key(python, self._emulator)}.json"
         found = self._cached(cache)
         if found is None:
             self._say(f"making {name} from {python}: it is not among the local images")

@@ -27,6 +27,7 @@ from preheat.oci.tree import Entry, directory, entry_of, file, placed
 OWN_BASE_LABEL = "preheat.base"
 """Marks an image whose system libraries are this machine's; its value is the base's key."""
 _FORMAT = "1"
+"""Raised whenever what is made here changes."""
 _NAMES = re.compile(
     r"(?:public\.ecr\.aws/lambda/python|amazon/aws-lambda-python|docker\.io/amazon/aws-lambda-python)"
     r":(3\.\d+)(?:[.-][\w.-]*)?"
@@ -67,7 +68,6 @@ _FACTS = """
 import json, os, ssl, sys, sysconfig
 print(json.dumps({"version": sys.version, "short": "%d.%d" % sys.version_info[:2],
     "executable": os.path.realpath(sys.executable), "stdlib": sysconfig.get_path("stdlib"),
-    "dynload": sysconfig.get_path("platstdlib") + "/lib-dynload",
     "cafile": ssl.get_default_verify_paths().openssl_cafile}))
 """
 
@@ -84,12 +84,11 @@ def python_version(image: str) -> str | None:
     return match[1] if match else None
 
 
-def base_key(python: Path) -> str:
-    """Names the base an interpreter gives: another one after an upgrade of either."""
+def base_key(python: Path, emulator: Path) -> str:
+    """Names the base an interpreter gives: another one after an upgrade of anything in it that is ours to know."""
     facts = _facts(python)
-    text = "\0".join(
-        (_FORMAT, facts["version"], facts["executable"], str(Path(facts["executable"]).stat().st_mtime_ns))
-    )
+    changed_ns = Path(facts["executable"]).stat().st_mtime_ns
+    text = "\0".join((_FORMAT, facts["version"], facts["executable"], str(changed_ns), emulator.read_text()))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -104,7 +103,7 @@ def make_base(python: Path, emulator: Path, blobs: BlobStore, work: Path) -> Lam
     _install_runtime(python, runtime)
     system = pack(_system(python, facts, runtime, work), blobs)
     packages = pack(_runtime_layer(python, version, runtime, emulator, work), blobs)
-    return LambdaBase((system, packages), _config(base_key(python)))
+    return LambdaBase((system, packages), _config(base_key(python, emulator)))
 
 
 def _config(key: str) -> dict[str, Any]:
@@ -159,7 +158,7 @@ def _runtime_layer(python: Path, version: str, runtime: Path, emulator: Path, wo
 
 def _system(python: Path, facts: dict[str, Any], runtime: Path, work: Path) -> Iterator[Entry]:
     version: str = facts["short"]
-    stdlib, dynload, executable = Path(facts["stdlib"]), Path(facts["dynload"]), Path(facts["executable"])
+    stdlib, executable = Path(facts["stdlib"]), Path(facts["executable"])
     yield from _skeleton(facts["cafile"])
     shell, env = Path("/bin/sh").resolve(), Path("/usr/bin/env").resolve()
     yield placed(entry_of("", shell), "usr/bin/sh", mode=0o755)
@@ -182,7 +181,7 @@ def _system(python: Path, facts: dict[str, Any], runtime: Path, work: Path) -> I
     yield from _pip_metadata(work / "pip", f"{home}/site-packages")
     yield file(f"{PREFIX.strip('/')}/bin/pip", _PIP_SCRIPT.format(prefix=PREFIX, version=version).encode(), 0o755)
     yield from compiled(python, version, modules, work / "stdlib-bytecode")
-    natives = [shell, env, executable, *sorted(dynload.glob("*.so")), *sorted(runtime.rglob("*.so"))]
+    natives = [shell, env, executable, *sorted((stdlib / "lib-dynload").glob("*.so")), *sorted(runtime.rglob("*.so"))]
     yield from _libraries(natives)
 
 

@@ -127,14 +127,14 @@ def choose_platform(index: Manifest, architecture: str) -> Descriptor | None:
 
 
 def _media_type(value: Mapping[str, Any], sent: str) -> str:
-    own = value.get("mediaType")
+    own = _text(value.get("mediaType"))
     if own and sent and own != sent:
         raise ManifestError(f"manifest says it is {own}, its Content-Type says {sent}")
     guess = OCI_INDEX if "manifests" in value else OCI_MANIFEST
     media_type = own or sent or guess
     if media_type not in MANIFESTS | INDEXES:
         raise ManifestError(f"manifest media type {media_type} is not supported")
-    return str(media_type)
+    return media_type
 
 
 def _descriptors(value: Any) -> tuple[Descriptor, ...]:

@@ -32,8 +32,8 @@ MEANINGS = {
 }
 _WIDE_IN, _ROW_IN, _HEAD_IN = 13.0, 0.2, 1.1
 _PNG_SHARE = 0.002
-_CHARACTER_IN = 0.062
-"""Width of a character of the boxes' text (7 points)."""
+_CHARACTER_IN = 0.059
+"""Mean width of a character of the boxes' text (7 points)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,34 +81,35 @@ def draw(profile: Profile, path: Path) -> None:
     figure = Figure(figsize=(_WIDE_IN, height_in), facecolor="white")
     FigureCanvasAgg(figure)
     below_in = 0.45
-    axes = figure.add_axes((0.01, below_in / height_in, 0.98, rows * _ROW_IN / height_in))
+    axes = figure.add_axes((0.015, below_in / height_in, 0.97, rows * _ROW_IN / height_in))
     for box in found:
         _draw_box(axes, box, profile)
     axes.set_xlim(0, 1)
     axes.set_ylim(rows, 0)
     axes.set_yticks([])
     _scale(axes, profile.root.ms)
-    figure.text(0.01, 1 - 0.28 / height_in, agreement(profile), fontsize=10.5, fontweight="bold", color="#1b1f24")
+    figure.text(0.015, 1 - 0.28 / height_in, agreement(profile), fontsize=10.5, fontweight="bold", color="#1b1f24")
     _legend(figure, height_in)
     figure.savefig(path, dpi=120, metadata={"Software": "preheat"})
 
 
 def _draw_box(axes: Axes, box: Box, profile: Profile) -> None:
-    axes.barh(
-        box.depth + 0.5,
-        box.width,
-        left=box.left,
-        height=0.94,
-        color=COLOURS[box.colour],
-        edgecolor="white",
-        linewidth=0.4,
+    inset = 0.03 / _WIDE_IN
+    (bar,) = axes.barh(
+        box.depth + 0.5, box.width, left=box.left, height=0.94, color=COLOURS[box.colour], edgecolor="white", lw=0.4
     )
-    room = int((box.width * _WIDE_IN * 0.98 - 0.06) / _CHARACTER_IN)
-    text = f"{label(box.node, profile)} {milliseconds(box.node.ms)}"
-    if room >= 5:
-        shown = text if len(text) <= room else text[: room - 1] + "…"
-        inset = 0.03 / _WIDE_IN
-        axes.text(box.left + inset, box.depth + 0.53, shown, va="center", fontsize=7, color="white", clip_on=True)
+    text = fitting(label(box.node, profile), box.node, int((box.width - 2 * inset) * _WIDE_IN / _CHARACTER_IN))
+    shown = axes.text(box.left + inset, box.depth + 0.53, text, va="center", fontsize=7, color="white")
+    shown.set_clip_path(bar)
+
+
+def fitting(text: str, node: Node, room: int) -> str:
+    """As much of a box's text as there is room for, in characters: with its time, whole, a module's last part, cut."""
+    last = text.rpartition(".")[2] if node.kind == "import" else text
+    for candidate in (f"{text}  {milliseconds(node.ms)}", text, f".{last}", last):
+        if len(candidate) <= room:
+            return candidate
+    return last[: room - 1] + "…" if room > 3 else ""
 
 
 def _scale(axes: Axes, total_ms: float) -> None:
@@ -126,5 +127,5 @@ def _legend(figure: Any, height_in: float) -> None:
     from matplotlib.patches import Patch
 
     patches = [Patch(color=COLOURS[key], label=meaning) for key, meaning in MEANINGS.items()]
-    place = (0.003, 1 - 0.33 / height_in)
+    place = (0.008, 1 - 0.33 / height_in)
     figure.legend(handles=patches, loc="upper left", bbox_to_anchor=place, ncols=4, fontsize=8, frameon=False)

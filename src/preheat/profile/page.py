@@ -68,7 +68,7 @@ def render(profile: Profile, name: str) -> str:
         colours=flame.COLOURS,
         meanings=flame.MEANINGS,
         phases=words.PHASES,
-        uses=words.USES,
+        use_of=words.use_of,
         method=words.METHOD,
         files=[(_below(path, profile), count, size) for path, count, size in profile.files[:MOST_FILES]],
         opened=(sum(row[1] for row in profile.files), sum(row[1] * row[2] for row in profile.files)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from preheat.profile.costs import Place, Unused
+from preheat.profile.costs import Place, Statement, Unused
 from preheat.profile.study import Profile
 from preheat.profile.tree import Node
 
@@ -15,11 +15,12 @@ PHASES = {
     "handler": "the handler's module",
     "collector": "garbage collector",
 }
-USES = {
+_USES = {
     "init": "the module's own statements use it: it cannot run later",
     "invocation": "the first invocations use it: run later, it delays the first request",
     "nothing": "nothing used it: run later, it is saved",
 }
+_RUNS = "no import itself, it runs code that imports these: run later, it delays the first request that needs it"
 TREE_SHARE = 0.02
 """Smaller shares of init are left out of the terminal's tree."""
 MOST_ROWS = 12
@@ -79,11 +80,17 @@ def asked_at(found: Unused) -> str:
     return place(found.places[0]) + (f" and {more} more" if more else "")
 
 
+def use_of(statement: Statement) -> str:
+    """What running a statement later would do."""
+    return _USES[statement.used] if statement.is_import else _RUNS
+
+
 def account(profile: Profile) -> list[str]:
     """The lines for a terminal."""
+    memory = [f"{mib(profile.resident_bytes)} resident after init"] if profile.resident_bytes else []
     return [
         agreement(profile),
-        f"{mib(profile.resident_bytes)} resident after init" if profile.resident_bytes else "",
+        *memory,
         "",
         *_phases(profile),
         "",
@@ -140,7 +147,7 @@ def _statements(profile: Profile) -> Sequence[str]:
         return ["No statement of the function's own code brings in modules that would else not be loaded"]
     rows = [
         f"{milliseconds(row.cost.ms):>10} {mib(row.cost.memory_bytes):>9} {len(row.cost.modules):>4} modules"
-        f"  {place(row.place)}  {row.place.text}\n{'':>12}{USES[row.used]}"
+        f"  {place(row.place)}  {row.place.text}\n{'':>12}{use_of(row)}"
         for row in found[:MOST_ROWS]
     ]
     return ["What each statement of the function's own code brings in alone", *rows]

@@ -1,4 +1,4 @@
-"""Memory and process limits by control groups, version 1 and 2, where they are writable."""
+"""Limits of memory, processes and CPU, and the freezer, by control groups (version 1 and 2) where writable."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from pathlib import Path
 _ROOT = Path("/sys/fs/cgroup")
 PIDS_MAX = 1024
 """Processes and threads of one environment (AWS's limit, Lambda quotas)."""
+CPU_PERIOD_US = 20_000
+"""Of the CPU quota. A short period keeps a throttled handler's pauses short."""
+_CONTROLLERS = ("memory", "pids", "cpu", "freezer")
 _DYING_S = 2.0
 
 
 def hierarchies() -> list[Path]:
-    """The writable cgroup roots with a memory or pids controller: one for v2, several for v1."""
+    """The writable cgroup roots with one of our controllers: one for v2, several for v1."""
     if (_ROOT / "cgroup.controllers").exists():
         controllers = (_ROOT / "cgroup.controllers").read_text().split()
         roots = [_ROOT] if {"memory", "pids"} <= set(controllers) else []
     else:
-        roots = [_ROOT / name for name in ("memory", "pids") if (_ROOT / name / "cgroup.procs").exists()]
+        roots = [_ROOT / name for name in _CONTROLLERS if (_ROOT / name / "cgroup.procs").exists()]
     return [root for root in roots if os.access(root, os.W_OK)]
 
 
@@ -36,8 +39,8 @@ class CgroupParent:
             try:
                 path.mkdir(exist_ok=True)
                 if root == _ROOT:
-                    (root / "cgroup.subtree_control").write_text("+memory +pids")
-                    (path / "cgroup.subtree_control").write_text("+memory +pids")
+                    for parent in (root, path):
+                        (parent / "cgroup.subtree_control").write_text("+memory +pids +cpu")
             except OSError:
                 continue
             self.paths.append(path)
@@ -67,6 +70,7 @@ class Cgroup:
 
     def __init__(self, paths: list[Path], memory_mb: int | None = None) -> None:
         self.paths = paths
+        self._files: dict[str, Path | None] = {}
         if memory_mb is None:
             return
         for path in paths:
@@ -78,7 +82,9 @@ class Cgroup:
         self._write("pids.max", str(PIDS_MAX))
 
     def add(self, pid: int) -> None:
-        self._write("cgroup.procs", str(pid))
+        for path in self.paths:
+            with contextlib.suppress(OSError):  # it has ended already
+                (path / "cgroup.procs").write_text(str(pid))
 
     def pids(self) -> list[int]:
         found: set[int] = set()
@@ -90,6 +96,7 @@ class Cgroup:
     def kill(self) -> int:
         """SIGKILL every member until none is left (a fork bomb outruns one pass); returns how many."""
         killed: set[int] = set()
+        self.thaw()  # the frozen do not die
         deadline = time.monotonic() + _DYING_S
         while (pids := self.pids()) and time.monotonic() < deadline:
             for pid in pids:
@@ -134,14 +141,38 @@ class Cgroup:
                 gone = False
         return gone
 
-    def _write(self, name: str, text: str) -> None:
-        for path in self.paths:
-            if (path / name).exists():
-                with contextlib.suppress(OSError):
-                    (path / name).write_text(text)
+    def limit_cpu(self, share: float | None) -> bool:
+        """Let its processes use `share` of one core (None: all there is); False where this is not possible."""
+        quota_us = -1 if share is None else max(1000, int(share * CPU_PERIOD_US))
+        if self._write("cpu.cfs_period_us", str(CPU_PERIOD_US)):
+            return self._write("cpu.cfs_quota_us", str(quota_us))
+        return self._write("cpu.max", f"{'max' if share is None else quota_us} {CPU_PERIOD_US}")
+
+    def freeze(self) -> bool:
+        """Stop every process where it stands; False where this is not possible."""
+        return self._write("freezer.state", "FROZEN") or self._write("cgroup.freeze", "1")
+
+    def thaw(self) -> bool:
+        return self._write("freezer.state", "THAWED") or self._write("cgroup.freeze", "0")
+
+    def _file(self, name: str) -> Path | None:
+        if name not in self._files:
+            self._files[name] = next((path / name for path in self.paths if (path / name).exists()), None)
+        return self._files[name]
+
+    def _write(self, name: str, text: str) -> bool:
+        file = self._file(name)
+        if file is None:
+            return False
+        try:
+            file.write_text(text)
+        except OSError:
+            return False
+        return True
 
     def _read(self, name: str) -> str:
-        for path in self.paths:
-            with contextlib.suppress(OSError):
-                return (path / name).read_text()
-        return ""
+        file = self._file(name)
+        try:
+            return file.read_text() if file is not None else ""
+        except OSError:
+            return ""

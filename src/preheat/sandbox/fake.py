@@ -73,6 +73,15 @@ class FakeSandbox:
         self.kill()
         shutil.rmtree(self.tmp, ignore_errors=True)
 
+    def limit_cpu(self, share: float | None) -> None:
+        pass
+
+    def freeze(self) -> None:
+        pass
+
+    def thaw(self) -> None:
+        pass
+
     def peak_memory_mb(self) -> int:
         return 0
 

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import preheat
@@ -49,7 +50,7 @@ class ProcessFactory:
     def limits(self) -> list[str]:
         found = []
         if not hierarchies():
-            found.append("memory and process counts are not capped: no writable cgroup")
+            found.append("memory, process counts and CPU share are not limited: no writable cgroup")
         if not sys.platform.startswith("linux"):
             found.append("/tmp is shared: functions get their own directory through TMPDIR only")
         return found
@@ -95,6 +96,7 @@ class ProcessSandbox:
             "_LAMBDA_TELEMETRY_LOG_FD": str(launch.output_fd),
             "_PREHEAT_RUNTIME_DIR": str(runtime_dir),
             "_PREHEAT_KEEP": os.pathsep.join(self.kept(launch)),
+            "_PREHEAT_LAYERS": os.pathsep.join(launch.layer_dirs),
             _MARK: str(self.tmp),
         }
         descriptors = [launch.output_fd]
@@ -124,7 +126,8 @@ class ProcessSandbox:
     def kept(self, launch: Launch) -> list[str]:
         """What of this launch lies below /tmp and must stay reachable under the environment's own /tmp."""
         runtime_dir = self._factory.runtimes.directory(launch.runtime)
-        return _below_tmp(interpreter(launch.runtime), runtime_dir, Path(launch.code_dir))
+        layers = map(Path, launch.layer_dirs)
+        return _below_tmp(interpreter(launch.runtime), runtime_dir, Path(launch.code_dir), *layers)
 
     def kill(self) -> None:
         process = self._process
@@ -143,6 +146,23 @@ class ProcessSandbox:
         shutil.rmtree(self._directory, ignore_errors=True)
         if self._cgroup is not None:
             self._cgroup.remove_soon()
+
+    def limit_cpu(self, share: float | None) -> None:
+        if self._cgroup is not None:
+            self._cgroup.limit_cpu(share)
+
+    def freeze(self) -> None:
+        self._stop_or_go(signal.SIGSTOP, Cgroup.freeze)
+
+    def thaw(self) -> None:
+        self._stop_or_go(signal.SIGCONT, Cgroup.thaw)
+
+    def _stop_or_go(self, number: signal.Signals, by_cgroup: Callable[[Cgroup], bool]) -> None:
+        """By the cgroup where there is one, else by a signal to the runtime's process group."""
+        if self._process is None or (self._cgroup is not None and by_cgroup(self._cgroup)):
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
 
     def peak_memory_mb(self) -> int:
         if self._process is not None:

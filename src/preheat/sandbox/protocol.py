@@ -26,6 +26,8 @@ class Launch:
     channel_fd: int | None = None
     control_fd: int | None = None
     """Given to a template only: the runtime stops at its restore point and serves forks on it."""
+    layer_dirs: tuple[str, ...] = ()
+    """Unpacked layers in the order attached; of two that hold the same module the later one's is found."""
 
 
 OnExit = Callable[[int], None]
@@ -49,6 +51,16 @@ class Sandbox(Protocol):
 
     def destroy(self) -> None:
         """Kill, and remove what the environment wrote, /tmp included."""
+
+    def limit_cpu(self, share: float | None) -> None:
+        """Let the environment use this share of one core, None for as much as there is (init is not
+        throttled). Nothing happens where the machine cannot enforce it."""
+
+    def freeze(self) -> None:
+        """Stop every process of the environment where it stands, daemons too."""
+
+    def thaw(self) -> None:
+        """Let them go on. No harm where nothing is frozen."""
 
     def peak_memory_mb(self) -> int:
         """The most memory this environment has used, in MB (2**20 bytes); 0 where it cannot be known."""

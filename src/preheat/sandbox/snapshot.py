@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import time
 import uuid
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from preheat.kernel.placement import spares_wanted
@@ -148,6 +150,14 @@ class Forked:
         if self.cgroup is not None:
             self.cgroup.kill()
 
+    def stop_or_go(self, number: signal.Signals, by_cgroup: Callable[[Cgroup], bool]) -> None:
+        """By the cgroup where there is one, else by a signal to its session's process group."""
+        pid = self.child.pid
+        if pid is None or (self.cgroup is not None and by_cgroup(self.cgroup)):
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, number)
+
     def discard(self) -> None:
         """Kill it and remove all of it."""
         self.leave()
@@ -187,6 +197,18 @@ class SnapshotSandbox:
         if self._forked is not None:
             self._forked.discard()
             self._forked = None
+
+    def limit_cpu(self, share: float | None) -> None:
+        if self._forked is not None and self._forked.cgroup is not None:
+            self._forked.cgroup.limit_cpu(share)
+
+    def freeze(self) -> None:
+        if self._forked is not None:
+            self._forked.stop_or_go(signal.SIGSTOP, Cgroup.freeze)
+
+    def thaw(self) -> None:
+        if self._forked is not None:
+            self._forked.stop_or_go(signal.SIGCONT, Cgroup.thaw)
 
     def peak_memory_mb(self) -> int:
         pid = self._forked.child.pid if self._forked is not None else None

@@ -39,7 +39,7 @@ def test_every_kind_is_filed_in_the_order_written() -> None:
 
 
 def test_kinds_and_fields_of_newer_servers_are_passed_over() -> None:
-    journal = parse_journal(lines({"type": "restored", "at_ms": 1}, THROTTLE | {"new": 1}))
+    journal = parse_journal(lines({"type": "of-the-future", "at_ms": 1}, THROTTLE | {"new": 1}))
     assert (len(journal.throttles), journal.bad_lines) == (1, 0)
 
 

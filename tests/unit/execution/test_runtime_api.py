@@ -217,13 +217,22 @@ async def test_init_error_is_accepted_before_the_first_next_only(
     api: RuntimeApi, runtime: Runtime, listener: Listener
 ) -> None:
     body = b'{"errorType": "Runtime.ImportModuleError", "errorMessage": "no"}'
-    answer = await runtime.ask("POST", INIT_ERROR, body, "Lambda-Runtime-Function-Error-Type: Unhandled\r\n")
+    answer = await runtime.ask("POST", INIT_ERROR, body)
     assert (answer.status, answer.body) == (202, OK)
     assert listener.heard == [("init error", body)]
     await invoked(api, runtime)
     late = await runtime.ask("POST", INIT_ERROR, body)
     assert (late.status, late.error) == (403, "InvalidStateTransition")
     assert [kind for kind, _ in listener.heard] == ["init error", "ready"]
+
+
+async def test_the_header_names_the_type_of_an_init_error(runtime: Runtime, listener: Listener) -> None:
+    header = "Lambda-Runtime-Function-Error-Type: Runtime.ImportModuleError\r\n"
+    await runtime.ask("POST", INIT_ERROR, b'{"errorType": "Unhandled", "errorMessage": "no"}', header)
+    await runtime.ask("POST", INIT_ERROR, b"not JSON", header)
+    (_, first), (_, second) = listener.heard
+    assert json.loads(first) == {"errorType": "Runtime.ImportModuleError", "errorMessage": "no"}
+    assert second == b"not JSON"
 
 
 async def test_the_largest_response_passes_to_the_byte(api: RuntimeApi, runtime: Runtime, listener: Listener) -> None:

@@ -79,15 +79,16 @@ class Cloud:
     def open(self) -> None:
         """Start from what the database holds, as a restarted server does."""
         self.store = Store(self.path)
-        self.provider = ApiGatewayProvider(self.store)
         self.gateway = Gateway(self.store, self.functions, self.functions, self.logs, ACCOUNT)
+        self.provider = ApiGatewayProvider(self.store, self.gateway)
 
     def call(self, operation: str, /, **params: Any) -> dict[str, Any]:
         context = OperationContext(
             "apigateway", operation, "us-east-1", ACCOUNT, "test", "id", HttpRequest("POST", "/")
         )
-        result: dict[str, Any] = getattr(self.provider, operation)(context, params)
-        return result
+        result = getattr(self.provider, operation)(context, params)
+        answer: dict[str, Any] = asyncio.run(result) if asyncio.iscoroutine(result) else result
+        return answer
 
     def api(self, **params: Any) -> str:
         return str(self.call("create_rest_api", **{"name": "api", **params})["id"])

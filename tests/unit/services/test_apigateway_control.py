@@ -215,7 +215,7 @@ def test_methods(cloud: Cloud) -> None:
         ({"requestValidatorId": "x"}, 400, "Invalid Request Validator identifier specified"),
         ({"requestModels": {"application/json": "petModel"}}, 400, "Invalid model identifier specified: petModel"),
         ({"authorizationType": "AWS_IAM"}, 501, "authorizationType AWS_IAM is not built"),
-        ({"apiKeyRequired": True}, 501, "apiKeyRequired is not built"),
+        ({"authorizationType": "CUSTOM", "authorizerId": "no"}, 400, "Invalid authorizer ID specified. Setting the"),
         (
             {"requestParameters": {"method.request.header.a": True, "method.request.path.a": True}},
             400,
@@ -271,15 +271,25 @@ def test_integrations(cloud: Cloud) -> None:
     ("params", "status", "message"),
     [
         ({"type": "LAMBDA"}, 400, "1 validation error detected: Value at 'putIntegrationInput.type' failed to satisfy"),
-        ({"type": "HTTP"}, 501, "integration type HTTP is not built"),
+        ({"type": "HTTP"}, 400, "Invalid HTTP endpoint specified for URI"),
+        ({"type": "HTTP", "integrationHttpMethod": "GET", "uri": "x"}, 400, "Invalid HTTP endpoint specified for URI"),
+        (
+            {"type": "HTTP_PROXY", "integrationHttpMethod": "GET", "uri": "http://example.com/"},
+            501,
+            "an HTTP integration with a target beyond this machine",
+        ),
+        (
+            {"type": "AWS", "integrationHttpMethod": "POST", "uri": "arn:aws:apigateway:us-east-1:sqs:path/0/q"},
+            501,
+            "an AWS integration with arn:aws:apigateway:us-east-1:sqs:path/0/q (Lambda functions are)",
+        ),
+        ({"type": "MOCK", "requestParameters": {"x": "'y'"}}, 400, "Invalid mapping expression parameter specified: x"),
         ({"integrationHttpMethod": None}, 400, "Enumeration value for HttpMethod must be non-empty"),
         ({"uri": "http://x"}, 400, "Invalid ARN specified in the request"),
         ({"uri": "arn:aws:lambda:x"}, 400, "AWS ARN for integration must contain path or action"),
         ({"uri": "arn:aws:apigateway:r:s3:path/b"}, 400, "Integrations of type 'AWS_PROXY' currently only supports"),
         ({"timeoutInMillis": 49}, 400, "Timeout should be between 50 ms and 29000 ms"),
         ({"timeoutInMillis": 29_001}, 400, "Timeout should be between 50 ms and 29000 ms"),
-        ({"type": "MOCK", "requestTemplates": {"a/b": "$input.body"}}, 501, "a mapping template with VTL"),
-        ({"type": "MOCK", "requestTemplates": {"a/b": "#set($x = 1)"}}, 501, "a mapping template with VTL"),
         ({"connectionType": "VPC_LINK"}, 501, "connectionType VPC_LINK is not built"),
         ({"httpMethod": "PUT"}, 404, "Invalid Method identifier specified"),
     ],
@@ -298,8 +308,8 @@ def test_put_integration_refused(cloud: Cloud, params: dict[str, Any], status: i
         (None, {"method.response.header.a": "'x'"}, 400, "[No method response exists for method.]"),
         (["b"], {"method.response.header.a": "'x'"}, 400, "parameter specified: method.response.header.a]"),
         (["a\n"], {"method.response.header.a\n": "'x'"}, 400, "parameter specified: method.response.header.a\n]"),
-        (["a"], {"method.response.header.a": "integration.response.header.b"}, 501, "(only static values"),
-        (["a"], {"method.response.header.a": "'x\r\ny'"}, 501, "(only static values"),
+        (["a"], {"method.response.header.a": "nothing.of.ours"}, 400, "expression specified: nothing.of.ours]"),
+        (["a"], {"method.response.header.a": "'x\r\ny'"}, 400, "Invalid mapping expression specified: 'x"),
     ],
 )
 def test_response_mappings_refused(
@@ -388,7 +398,11 @@ def test_update_stage(cloud: Cloud) -> None:
     assert "variables" not in update("remove", "/variables/b")
     assert update("replace", "/description", "d")["description"] == "d"
     assert update("replace", "/tracingEnabled", "true")["tracingEnabled"] is True
-    assert refusal(lambda: update("replace", "/*/*/throttling/burstLimit", "1"))[1] == 501
+    assert refusal(lambda: update("replace", "/*/*/caching/enabled", "true"))[1] == 501
+    assert refusal(lambda: update("replace", "/*/*/throttling/burstLimit", "x"))[1] == 400
+    settings = update("replace", "/~1pets/GET/throttling/rateLimit", "2.5")["methodSettings"]
+    assert settings["pets/GET"]["throttlingRateLimit"] == 2.5
+    assert update("remove", "/~1pets/GET")["methodSettings"] == {}
     assert refusal(lambda: update("replace", "/deploymentId", "x"))[2] == "Deployment id does not exist"
     message = refusal(lambda: update("replace", "/documentation_version", "x"))[2]
     assert message.startswith("Invalid method setting path: /documentation_version. Must be one of: [/deploymentId, ")

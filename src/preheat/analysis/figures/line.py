@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from preheat.analysis.figures import style
@@ -34,7 +35,7 @@ def over_time(study: Study, width_s: int) -> dict[str, list[float]]:
     order = np.argsort(number, kind="stable")
     edges = np.searchsorted(number[order], np.arange(int(number.max(initial=-1)) + 2))
     series: dict[str, list[float]] = {"at": [], "p50": [], "p95": [], "max": []}
-    for bucket, (first, last) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for bucket, (first, last) in enumerate(pairwise(edges)):
         sample = times[order[first:last]]
         quantiles = np.percentile(sample, [50, 95, 100]) if len(sample) else [np.nan] * 3
         series["at"].append((bucket + 0.5) * width_s)

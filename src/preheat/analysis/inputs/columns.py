@@ -66,7 +66,8 @@ def _query(connection: Any, path: Path, at: int, message: int, stream: int | Non
     )
     time = "coalesce(try_cast(t AS DOUBLE), epoch_us(try_cast(t AS TIMESTAMP)) / 1000.0)"
     where = "(hash(s) >> 34)::INTEGER" if stream is not None else "-1"
-    inner = f"SELECT c{at} AS t, c{message} AS m, {'c%d' % stream if stream is not None else 'NULL'} AS s FROM {source}"
+    name = "NULL" if stream is None else f"c{stream}"
+    inner = f"SELECT c{at} AS t, c{message} AS m, {name} AS s FROM {source}"
     fields = _FIELDS.format(at=time, ok=OK, timeout=TIMEOUT, error=ERROR, stream=where)
     reports = connection.execute(
         f"SELECT {fields} FROM ({inner}) WHERE starts_with(m, 'REPORT RequestId: ')", [str(path)]

@@ -18,10 +18,8 @@ def read_bytes(path: Path) -> bytes:
 def decode(data: bytes) -> str:
     """Text with plain line feeds. UTF-8 with or without a mark, UTF-16 (PowerShell's `>`), GB18030 (response texts
     of Chinese Windows) where it fits, else Latin-1, which fits everything."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        text = data.decode("utf-16", errors="replace")
-    else:
-        text = _eight_bit(data)
+    is_wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    text = data.decode("utf-16", errors="replace") if is_wide else _eight_bit(data)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

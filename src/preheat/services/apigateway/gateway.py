@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from msgspec import UNSET
+
 from preheat.kernel.errors import AwsError
 from preheat.kernel.function import FunctionDirectory, Invoker, InvokeResult, LogSink
 from preheat.kernel.http import Headers, HttpRequest, HttpResponse
@@ -24,10 +26,12 @@ from preheat.services.apigateway.call import Call
 from preheat.services.apigateway.event import proxy_event
 from preheat.services.apigateway.identifiers import RequestIds, request_ids
 from preheat.services.apigateway.lambdas import Lambdas
+from preheat.services.apigateway.models import Deployment, Stage
 from preheat.services.apigateway.pipeline import Pipeline
 from preheat.services.apigateway.refusals import Refusal, Refused, custom_response, plain_response
 from preheat.services.apigateway.stages import DeployedStage, Route
 from preheat.services.apigateway.store import Store
+from preheat.services.apigateway.testing import STAGE as TEST_STAGE
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +114,26 @@ class Gateway:
 
     async def _pipe(self, call: Call, respond: Respond) -> None:
         respond(await self.pipeline.answer(call))
+
+    async def test(
+        self, api_id: str, deployment: Deployment, request: HttpRequest, path: str, variables: dict[str, str]
+    ) -> HttpResponse:
+        """`testing.MethodTester`: the answer of a snapshot that is not deployed."""
+        ids = request_ids(None)
+        own_headers: Headers = [("x-amzn-RequestId", ids.request), ("x-amz-apigw-id", ids.extended)]
+        now = deployment.created_date
+        stage = Stage(
+            stage_name=TEST_STAGE,
+            deployment_id=deployment.id,
+            created_date=now,
+            last_updated_date=now,
+            variables=variables or UNSET,
+        )
+        compiled = DeployedStage(self._account_id, api_id, stage, deployment, self._region)
+        found = compiled.routes.find(path, request.method)
+        if found is None:
+            return plain_response(refusals.MISSING_AUTHENTICATION_TOKEN, own_headers)
+        return await self.pipeline.answer(Call(request, compiled, found[0], path, found[1], ids, own_headers))
 
     def _invoke(self, route: Route, event: bytes, exchange: _Exchange) -> None:
         """Start the invocation; its future or the timer, whichever is first, answers."""

@@ -25,7 +25,7 @@ async def call_http(call: Call, uri: str, method: str, mapping: RequestMapping, 
     Raises Refused: 500 where the URI is unusable or not on this machine, 504 where nobody answers in time.
     """
     for name, value in mapping.path.items():
-        uri = uri.replace("{" + name + "+}", quote(value, safe="/")).replace("{" + name + "}", quote(value, safe=""))
+        uri = uri.replace("{" + name + "}", quote(value, safe="/"))  # a greedy value keeps its slashes
     parts = urlsplit(uri)
     if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
         raise Refused(refusals.INTERNAL_ERROR, f"{uri} is not http:// to this machine")

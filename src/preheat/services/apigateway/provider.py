@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from preheat.services.apigateway.authorizers import AuthorizerOperations
-from preheat.services.apigateway.customs import CustomResponseOperations
-from preheat.services.apigateway.deployments import DeploymentOperations
+from preheat.services.apigateway.imports import ImportOperations
 from preheat.services.apigateway.keys import KeyOperations
-from preheat.services.apigateway.schemas import SchemaOperations
+from preheat.services.apigateway.testing import TestOperations
 from preheat.services.apigateway.updates import UpdateOperations
 
 
 class ApiGatewayProvider(
-    DeploymentOperations,
+    TestOperations,
+    ImportOperations,
     UpdateOperations,
-    SchemaOperations,
-    AuthorizerOperations,
-    CustomResponseOperations,
     KeyOperations,
 ):
     """REST APIs v1, by families of operations, each on the same `Store` that the data plane reads from.
 
-    Every operation has written through when it returns.
+    Takes the store and, for TestInvokeMethod, the data plane. Every operation has written through when it returns.
     """

@@ -237,6 +237,8 @@ def runnable(
         account_id=account_id,
         log_group=function.log_group,
         log_format=function.log_format,
+        application_log_level=function.logging.get("ApplicationLogLevel", ""),
+        system_log_level=function.logging.get("SystemLogLevel", ""),
         ephemeral_storage_mb=function.ephemeral_storage_mb,
         reserved_concurrency=reserved,
         snap_start=function.has_snapshot,

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from preheat.aws.context import OperationContext
-from preheat.kernel.errors import AwsError
 from preheat.kernel.function import FunctionVersion, Invoker, InvokeResult
 from preheat.kernel.http import HttpRequest, HttpResponse
 from preheat.kernel.settings import Settings
@@ -21,20 +20,23 @@ from preheat.services.lambda_.code import CodeStore
 from preheat.services.lambda_.event_config import EventConfigOperations
 from preheat.services.lambda_.failures import conflict, constraint, function_not_found, invalid
 from preheat.services.lambda_.invocations import Invocations
+from preheat.services.lambda_.layers import LayerOperations
 from preheat.services.lambda_.models import LATEST, Function, configuration, last_modified_now, listed, new_id, revised
 from preheat.services.lambda_.pages import page, version_key
 from preheat.services.lambda_.provisioned import ProvisionedOperations, Provisioning
 from preheat.services.lambda_.queue_files import QueueFiles
 from preheat.services.lambda_.registry import FunctionRegistry
+from preheat.services.lambda_.sources import source
 from preheat.services.lambda_.store import FunctionStore
+from preheat.services.lambda_.urls import UrlOperations
 from preheat.services.lambda_.versions import VersionOperations
 
-HOT_RELOAD_BUCKET = "hot-reload"
-"""The bucket name by which local emulators' users give a directory instead of a zip."""
+_CHUNK_BYTES = 64 * 1024
+"""Payload in one event of a response stream; any size up to 16 MB will do (Smithy)."""
 
 
-class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperations):
-    """One method per operation; also the `FunctionDirectory` of the whole program.
+class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperations, UrlOperations, LayerOperations):
+    """One method per operation; also the `FunctionDirectory` and `UrlDirectory` of the whole program.
 
     `start` before the first request, `close` after the last. `interpreter` gives the Python of a runtime's
     name (PreheatError where there is none).
@@ -46,6 +48,7 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
         self._code = CodeStore(settings.data_dir, interpreter)
         store = FunctionStore(settings.data_dir / "lambda.db")
         self._registry = registry = FunctionRegistry(store, self._code, invoker, settings.region, settings.account_id)
+        self._url_index = {}
         self._provisioning = Provisioning(registry)
         self._queue = EventQueue(registry, QueueFiles(settings.data_dir), settings.async_retry_s)
         self._invocations = Invocations(registry, invoker, self._queue)
@@ -97,11 +100,11 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
             revision_id=new_id(),
             pool_id=new_id(),
             last_modified=last_modified_now(),
-            **validation.fields(params),
+            **self._fields(params),
         )
         with self._registry.creating(name):
             await asyncio.to_thread(self._code.interpreter, function.runtime)
-            async with self._code.adding(_source(params["Code"])) as package:
+            async with self._code.adding(source(params["Code"])) as package:
                 function = replace(function, code_sha256=package.sha256, code_size=package.size_bytes)
                 self._registry.create(function, attached)
                 if params.get("Publish"):
@@ -123,10 +126,6 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
 
     def get_function_configuration(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         return configuration(*self._registry.find(params["FunctionName"], params.get("Qualifier")))
-
-    def _location(self, context: OperationContext, code_id: str) -> str:
-        host = context.http.header("host") or f"{self._settings.host}:{self._settings.port}"
-        return f"http://{host}/_preheat/code/{code_id}.zip"
 
     def list_functions(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         functions, every = list(self._registry.store), params.get("FunctionVersion") == "ALL"
@@ -170,7 +169,7 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
         fields = validation.fields({"Architectures": params.get("Architectures")})
         with self._registry.changing(function):
             validation.check_revision(params.get("RevisionId"), function.revision_id)
-            async with self._code.adding(_source(params)) as package:
+            async with self._code.adding(source(params)) as package:
                 function = self._unchanged(function)
                 new = revised(function, {**fields, "code_sha256": package.sha256, "code_size": package.size_bytes})
                 if params.get("DryRun"):
@@ -184,7 +183,7 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
     async def update_function_configuration(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         validation.check_built(params)
         function = self._registry.function(params["FunctionName"])
-        fields = validation.fields(params)
+        fields = self._fields(params)
         with self._registry.changing(function):
             validation.check_revision(params.get("RevisionId"), function.revision_id)
             if "runtime" in fields:
@@ -192,6 +191,13 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
                 function = self._unchanged(function)
             new = self._registry.update(function, revised(function, fields))
         return configuration(new)
+
+    def _fields(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The `Function` fields that the given members set."""
+        fields = validation.fields(params)
+        if params.get("Layers") is not None:
+            fields["layers"] = self._layer_uses(params["Layers"])
+        return fields
 
     def _unchanged(self, function: Function) -> Function:
         """The function as it is after some waiting; 404 if it was deleted meanwhile (and perhaps made anew)."""
@@ -223,6 +229,28 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
             answer["LogResult"] = base64.b64encode(result.log_tail).decode()
         return answer
 
+    async def invoke_with_response_stream(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        """The response as an event stream. It is buffered whole first: Python's runtime client does not stream."""
+        started = self._started(context, params)
+        if isinstance(started, int):
+            return {"StatusCode": started}
+        result = await asyncio.shield(started)
+        body = result.payload
+        chunks = [body[at : at + _CHUNK_BYTES] for at in range(0, len(body), _CHUNK_BYTES)]
+        complete: dict[str, Any] = {}
+        if result.function_error:
+            complete = {
+                "ErrorCode": result.function_error,
+                "ErrorDetails": body[:_CHUNK_BYTES].decode(errors="replace"),
+            }
+        if params.get("LogType") == "Tail":
+            complete["LogResult"] = base64.b64encode(result.log_tail).decode()
+        return {
+            "StatusCode": 200,
+            "ExecutedVersion": result.executed_version,
+            "EventStream": [*({"PayloadChunk": {"Payload": chunk}} for chunk in chunks), {"InvokeComplete": complete}],
+        }
+
     def _started(self, context: OperationContext, params: dict[str, Any]) -> asyncio.Future[InvokeResult] | int:
         return self._invocations.start(
             params["FunctionName"],
@@ -234,19 +262,3 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
             client_context=params.get("ClientContext") or "",
             trace_id=context.http.header("x-amzn-trace-id") or "",
         )
-
-
-def _source(code: dict[str, Any]) -> bytes | Path:
-    """What to make the package from: the zip's bytes, or a directory's path."""
-    if "ZipFile" in code:
-        return bytes(code["ZipFile"])
-    if code.get("S3Bucket") == HOT_RELOAD_BUCKET:
-        return Path(code.get("S3Key") or "")
-    if code.get("S3Bucket"):
-        raise AwsError(
-            "InvalidParameterValueException",
-            f"Error occurred while GetObject. S3 Error Code: NoSuchBucket. S3 Error Message: there is no S3 here, so "
-            f"bucket {code['S3Bucket']!r} does not exist; upload a ZipFile, or give a directory as "
-            f"S3Bucket={HOT_RELOAD_BUCKET},S3Key=<absolute directory>",
-        )
-    raise invalid("Please provide a source for function code.")

@@ -278,7 +278,8 @@ class FunctionRegistry:
         latest = self._finishing.get((function.name, LATEST))
         if function.version != LATEST and latest is not None:
             await asyncio.wait([latest])
-        await self._code.compile(function.code_id, function.runtime)
+        for code in function.code_ids:
+            await self._code.compile(code, function.runtime)
         if function.has_snapshot:
             await self._prepare(self.runnable(function))
 

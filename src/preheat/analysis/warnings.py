@@ -1,0 +1,136 @@
+"""What a reader must know before trusting the figures: codes are stable, sentences are for people."""
+
+from __future__ import annotations
+
+from preheat.analysis.labels import Label
+from preheat.analysis.study import WARM_LABELS, Study
+from preheat.analysis.words import FEW, count, duration
+
+Warning_ = dict[str, str]
+Found = list[tuple[str, str]]
+
+
+def find_warnings(study: Study) -> list[Warning_]:
+    """All warnings of the run, those of the files first."""
+    found = [*_input_warnings(study), *_log_warnings(study), *_model_warnings(study), *_label_warnings(study)]
+    return [{"code": code, "message": message} for code, message in found]
+
+
+def _input_warnings(study: Study) -> Found:
+    folder, found = study.folder, []
+    if folder.table.torn:
+        found.append(("torn-row", "The last row of requests.csv is cut off: the run was stopped while writing it."))
+    if folder.table.bad_rows:
+        lines = ", ".join(map(str, folder.table.bad_rows[:5]))
+        found.append(("bad-rows", f"{len(folder.table.bad_rows)} rows of requests.csv cannot be read (lines {lines})."))
+    if folder.journal is not None and folder.journal.bad_lines:
+        found.append(("journal-bad-lines", f"{folder.journal.bad_lines} lines of journal.jsonl cannot be read."))
+    if folder.interrupted:
+        found.append(("interrupted", "Locust's log does not say that the run ended: it was interrupted, or is cut."))
+    if folder.incomplete:
+        found.append(("no-status", f"{count(folder.incomplete, 'response')} in Locust's log without a status line."))
+    if folder.log is not None and folder.log.bad_rows:
+        found.append(("log-bad-rows", f"{count(folder.log.bad_rows, 'row')} of the function's log cannot be read."))
+    is_ours = "requests.csv" in folder.sources
+    if is_ours and not folder.info:
+        found.append(("run-info-missing", "There is no run.json: how the run was made is not known."))
+    if not study.labelled and study.log_only is None:
+        if folder.tables.requests:
+            text = "There are only Locust's aggregates and no single request: cold and warm cannot be told apart."
+            found.append(("aggregates-only", text))
+        else:
+            found.append(("no-requests", "The run has no requests."))
+    elif study.labelled and folder.tables.requests and abs(folder.tables.requests - len(study.labelled)) > 2:
+        text = f"Locust counted {folder.tables.requests:,} requests, {len(study.labelled):,} of them stand one by one."
+        found.append(("requests-missing", text))
+    if study.log_only is not None:
+        found.append(("server-times", "There is no client's record: all times are the function's own."))
+    return found
+
+
+def _log_warnings(study: Study) -> Found:
+    log, use = study.log, study.use
+    if log is None or not study.labelled or study.accounting is not None:
+        return []
+    if use is None:
+        text = f"None of the {len(log):,} REPORT lines could be joined to the requests: is it the log of another run?"
+        return [("log-not-joined", text)]
+    found = []
+    if use.left_over:
+        text = f"{count(use.left_over, 'REPORT line')} of the run's time without a request (other callers, retries, "
+        found.append(("reports-left-over", f"{text}answers lost), {use.cold_left_over} of them cold."))
+    if use.clock is not None and abs(use.clock.drift) > 1e-4:
+        found.append(("clock-drift", f"The two clocks drift apart by {use.clock.drift * 1e6:,.0f} parts in a million."))
+    return found
+
+
+def _model_warnings(study: Study) -> Found:
+    """What the times alone leave open."""
+    if study.accounting is not None or study.use is not None or not study.labelled:
+        return []
+    counts = study.counts
+    reached = [item for item in study.labelled if item.request.ok]
+    found = []
+    if not study.folder.log and any(reached):
+        what = "journal" if "requests.csv" in study.folder.sources else "log of the function"
+        text = f"There is no {what}: what is said of cold and warm comes from response times alone."
+        found.append(("journal-missing", text))
+    if not reached or study.model is None:
+        return found
+    if study.model.explained_by_setup:
+        number = count(study.model.explained_by_setup, "slow first request")
+        limit = duration(study.setup.limit_ms)
+        text = f"Connection set-up alone explains {number} (up to {limit}): they are not called cold."
+        found.append(("connection-setup-explains", text))
+    if study.model.populations == 1:
+        text = "The response times show one population: all may be warm or all cold, and nothing is called either."
+        found.append(("one-population", text))
+    elif counts[Label.UNKNOWN]:
+        found.append(("some-unknown", f"{count(counts[Label.UNKNOWN], 'request')} could be cold or warm."))
+    if study.model.populations == 3:
+        text = "Three populations: the slowest is called cold, the fastest warm, the one between is left unknown."
+        found.append(("three-populations", text))
+    return found
+
+
+def _label_warnings(study: Study) -> Found:
+    counts, found = study.counts, []
+    failed = sum(not item.request.ok for item in study.labelled)
+    if failed:
+        found.append(("failed-requests", f"{failed:,} of {len(study.labelled):,} requests failed."))
+    if counts[Label.UNMATCHED]:
+        where = "journal" if study.accounting is not None else "log"
+        found.append(("unmatched", f"{count(counts[Label.UNMATCHED], 'request')} without a record in the {where}."))
+    if not study.labelled:
+        return found
+    accounting = study.accounting
+    if accounting is not None and not accounting.ok:
+        left = (
+            f"{accounting.cold} cold + {accounting.never_served} never used + {accounting.cold_from_others} of others"
+        )
+        found.append(("accounting", f"{accounting.started} environments started, but {left}: the journal has gaps."))
+    return [*found, *_cold_warnings(study)]
+
+
+def _cold_warnings(study: Study) -> Found:
+    """Why there are no cold requests, or why their percentiles are not to be trusted."""
+    counts = study.counts
+    refused = counts[Label.FAILED_BEFORE_FUNCTION] + counts[Label.THROTTLED]
+    if refused == len(study.labelled):
+        return [("none-reached-function", "No request reached the function, so none can have been cold.")]
+    if not counts[Label.COLD]:
+        open_ = counts[Label.UNMATCHED] + counts[Label.UNKNOWN]
+        if open_:
+            text = "No request is known to have been cold, but not every request is known."
+            return [("cold-unknown", text)]
+        if not sum(counts[label] for label in (*WARM_LABELS, Label.FAILED_IN_FUNCTION)):
+            return [("none-reached-function", "No request reached the function, so none can have been cold.")]
+        return [("no-cold", "No request was cold: every environment had served before the run.")]
+    found = []
+    if counts[Label.COLD] < FEW:
+        text = f"Only {count(counts[Label.COLD], 'cold start')}: p95 and p99 are about the maximum."
+        found.append(("few-cold", text))
+    cold_failed = counts[Label.COLD] - len(study.served(Label.COLD))
+    if cold_failed:
+        found.append(("cold-failed", f"{cold_failed} cold requests failed in the function; cold_ms leaves them out."))
+    return found

@@ -1,0 +1,1 @@
+"""Keep-warm schedules: invocations sent at the same moment, so that as many environments stay alive."""

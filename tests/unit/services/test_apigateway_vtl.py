@@ -1,0 +1,99 @@
+"""Mapping templates: the variables, functions and printing that AWS's guide and the fidelity sheet name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from preheat.services.apigateway.variables import substitute
+from preheat.services.apigateway.vtl import TemplateFailed, render
+
+BODY = json.dumps({"foo": "bar", "n": 1, "ok": True, "none": None, "list": [1, {"a": "b"}], "deep": {"x": {"y": "z"}}})
+PARAMS = {"path": {"id": "p1", "same": "path"}, "querystring": {"q": "v", "same": "query"}, "header": {"X-A": "h"}}
+
+
+def rendered(template: str, body: str = BODY, context: dict[str, Any] | None = None) -> str:
+    return render(template, body, PARAMS, context or {}, {"model": "v2"})
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("$input.body", BODY),
+        ("$input.json('$')", json.dumps(json.loads(BODY), separators=(",", ":"))),
+        ("$input.json('$.foo')", '"bar"'),
+        ("$input.json('$.list')", '[1,{"a":"b"}]'),
+        ("$input.json('$.missing')", '""'),
+        ("$input.path('$.foo')", "bar"),
+        ("$input.path('$.deep')", "{x={y=z}}"),
+        ("$input.path('$.list')", '[1,{"a":"b"}]'),
+        ("$input.path('$').ok", "true"),
+        ("#set($in = $input.path('$'))$in.deep.x.y", "z"),
+        ("$input.params('id')", "p1"),
+        ("$input.params('q')", "v"),
+        ("$input.params('x-a')", "h"),
+        ("$input.params('same')", "path"),
+        ("$input.params('none')", ""),
+        ("$input.params().querystring.get('q')", "v"),
+        ("#foreach($k in $input.params().header.keySet())$k=$input.params().header.get($k)#end", "X-A=h"),
+        ("#foreach($i in $input.path('$.list'))$foreach.index:$i#if($foreach.hasNext),#end#end", "0:1,1:{a=b}"),
+        ("$input.path('$.list').size()", "2"),
+        ("$stageVariables.model ${stageVariables.model}", "v2 v2"),
+        ("$util.escapeJavaScript('it\"s \\ a')", 'it\\"s \\\\ a'),
+        ("$util.urlEncode('a b&c')", "a+b%26c"),
+        ("$util.urlDecode('a+b%26c')", "a b&c"),
+        ("$util.base64Encode('abc')", "YWJj"),
+        ("$util.base64Decode('YWJj')", "abc"),
+        ('$util.parseJson(\'{"a":{"b":[1]}}\').a.b[0]', "1"),
+        ("#if($input.path('$.ok'))yes#{else}no#end", "yes"),
+        (
+            '{"values": $input.json(\'$.list\'), "stage": "$context.stage"}',
+            '{"values": [1,{"a":"b"}], "stage": "prod"}',
+        ),
+    ],
+)
+def test_render(template: str, expected: str) -> None:
+    assert rendered(template, context={"stage": "prod"}) == expected
+
+
+def test_an_empty_body_is_an_empty_object() -> None:
+    assert rendered("$input.body $input.json('$')", body="") == "{} {}"
+
+
+def test_overrides_are_written_to_the_context() -> None:
+    context: dict[str, Any] = {"responseOverride": {"header": {}, "status": 0}}
+    rendered('#set($context.responseOverride.status = 404)#set($context.responseOverride.header.X = "y")', "", context)
+    assert context["responseOverride"] == {"header": {"X": "y"}, "status": 404}
+
+
+@pytest.mark.parametrize(
+    ("template", "body"),
+    [
+        ("$input.json('$.a')", "not JSON"),
+        ("$input.path('$[')", "{}"),
+        ("#foreach($x in", ""),
+        ("$input.__class__", ""),
+        ("${util.__init__}", ""),
+        ("#evaluate('$input')", ""),
+        ("$util.base64Decode('abc')", ""),
+    ],
+)
+def test_failures(template: str, body: str) -> None:
+    with pytest.raises(TemplateFailed):
+        rendered(template, body)
+
+
+@pytest.mark.parametrize(
+    ("text", "missing", "expected"),
+    [
+        ("$context.a.b", None, "x"),
+        ("${context.a.b}!", None, "x!"),
+        ("$context.a", None, '{"b":"x"}'),
+        ("$context.none $other.a $5", "-", "- $other.a $5"),
+        ("$context.none", None, "$context.none"),
+    ],
+)
+def test_substitute(text: str, missing: str | None, expected: str) -> None:
+    assert substitute(text, {"context": {"a": {"b": "x"}}}, missing) == expected
