@@ -60,7 +60,7 @@ def _own_tmp() -> Finding:
     with tempfile.TemporaryDirectory() as tmp:
         keep = [str(p) for p in (guest, Path(sys.prefix)) if str(p).startswith("/tmp/")]
         code = "import sys; sys.path.insert(0, sys.argv[1]); import preheat_isolation as i; "
-        code += "sys.exit(0 if i.isolate(sys.argv[2], sys.argv[3:]) else 1)"
+        code += "sys.exit(0 if i.isolate(sys.argv[2], sys.argv[3:])[0] else 1)"
         done = subprocess.run([sys.executable, "-S", "-c", code, str(guest), tmp, *keep], check=False)
     if done.returncode == 0:
         return Finding(True, "own /tmp", "each environment has a /tmp of its own (mount namespace)")

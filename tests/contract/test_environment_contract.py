@@ -570,6 +570,24 @@ async def test_init_and_handlers_of_both_kinds_hold_the_same_capabilities(core: 
     assert expected is None or at_init == expected
 
 
+@only_real
+@pytest.mark.parametrize("count", [1, 2])
+async def test_layers_are_seen_below_opt_and_the_last_one_wins(core: Core, tmp_path: Path, count: int) -> None:
+    layers = [tmp_path / f"layer{n}" for n in range(count)]
+    for number, layer in enumerate(layers):
+        (layer / "python").mkdir(parents=True)
+        (layer / "python" / "shared.py").write_text(f"number = {number}\n")
+        (layer / "python" / f"only{number}.py").write_text("")
+    names = ", ".join(f"only{n}" for n in range(count))
+    core.deploy(
+        f"import shared, {names}\ndef handler(event, context):\n    return [shared.number, shared.__file__]\n",
+        layer_dirs=tuple(map(str, layers)),
+    )
+    number, file = await core.value()
+    assert number == count - 1
+    assert file == "/opt/python/shared.py"
+
+
 THREAD = """
 import threading, time
 ticks = 0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from preheat.analysis.alignment import CERTAIN, Clock, join
+from preheat.analysis.connections import Setup
 from preheat.analysis.labels import Label, LabelledRequest, Method, refusal
 from preheat.analysis.requests_csv import ClientRequest
 from preheat.analysis.server_log import OK, ServerLog
@@ -29,10 +30,10 @@ class LogUse:
 
 
 def label_by_log(
-    requests: Sequence[ClientRequest], log: ServerLog, *, local: bool
+    requests: Sequence[ClientRequest], log: ServerLog, setup: Setup, *, local: bool
 ) -> tuple[list[LabelledRequest], LogUse] | None:
     """Labels and what they rest on; None where the log and the requests have nothing in common."""
-    return _by_id(requests, log) or _by_time(requests, log, local=local)
+    return _by_id(requests, log) or _by_time(requests, log, setup, local=local)
 
 
 def _by_id(requests: Sequence[ClientRequest], log: ServerLog) -> tuple[list[LabelledRequest], LogUse] | None:
@@ -52,7 +53,7 @@ def _by_id(requests: Sequence[ClientRequest], log: ServerLog) -> tuple[list[Labe
 
 
 def _by_time(
-    requests: Sequence[ClientRequest], log: ServerLog, *, local: bool
+    requests: Sequence[ClientRequest], log: ServerLog, setup: Setup, *, local: bool
 ) -> tuple[list[LabelledRequest], LogUse] | None:
     import numpy as np
 
@@ -61,6 +62,9 @@ def _by_time(
         return None
     end_ms = np.array([requests[index].end_s * 1000 for index in open_])
     response_ms = np.array([requests[index].response_ms for index in open_])
+    if setup.times_ms and setup.first is not None:  # no line knows of set-up: without it, first requests fit as others
+        usual_ms = np.where(setup.first[open_], float(np.median(setup.times_ms)), 0.0)
+        response_ms = np.maximum(response_ms - usual_ms, 0.2 * response_ms)
     found = join(end_ms, response_ms, log, local=local)
     if found is None:
         return None

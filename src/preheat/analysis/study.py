@@ -171,7 +171,10 @@ def make_study(folder: RunFolder) -> Study:
     if not rows:
         method = Method.REQUEST_ID if folder.log is not None and len(folder.log) else Method.NONE
         return Study(folder, [], None, {}, method, setup=setup)
-    if folder.log is not None and (found := label_by_log(rows, folder.log, local=folder.clock == "local")) is not None:
+    if (
+        folder.log is not None
+        and (found := label_by_log(rows, folder.log, setup, local=folder.clock == "local")) is not None
+    ):
         labelled, use = found
         return Study(folder, labelled, None, {}, use.method, use, setup=setup)
     labelled, model = label_by_times(rows, setup)

@@ -64,7 +64,7 @@ def headline(summary: Summary) -> str:
 def _cold_headline(number: int, cold: Mapping[str, Any]) -> str:
     """Few cold starts have no typical one: then the worst stands for them."""
     if not cold["n"]:
-        return "No cold starts were served" if number else "No cold starts"
+        return "No cold starts were served" if number else "No cold starts seen"
     if cold["n"] == 1:
         return f"1 cold start: {duration(cold['max'])}"
     text = count(number, "cold start")
@@ -110,7 +110,8 @@ def _line_cold(summary: Summary) -> str:
     if not summary["requests"] or summary["label_method"] == "none":
         return ""
     if not summary["cold"]:
-        return "No request is known to have been cold." if summary["unmatched"] else "No request was cold."
+        is_open = summary["unmatched"] or summary["unknown"]
+        return "No request is known to have been cold." if is_open else "No request was cold."
     share = f"{count(summary['cold'], 'request')} ({percent(summary['cold'], summary['requests'])}) met a cold start"
     cold = summary["cold_ms"]
     if not cold["n"]:
@@ -258,8 +259,8 @@ def _line_log(summary: Summary) -> str:
     if log["clock"] is None:
         return f"Labels are exact, by request id: {log['matched']:,} of {summary['requests']:,} have a REPORT line."
     return (
-        f"Labels come from {log['matched']:,} REPORT lines joined in time (client at {log['clock']['time_zone']}, off by "
-        f"{log['clock']['remaining_s']:.2f} s), mean probability {summary['label_confidence']:.2f}; "
+        f"Labels come from {log['matched']:,} REPORT lines joined in time (client at {log['clock']['time_zone']}, "
+        f"off by {log['clock']['remaining_s']:.2f} s), mean probability {summary['label_confidence']:.2f}; "
         f"{summary['unmatched']:,} requests and {log['left_over']:,} lines left over."
     )
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-_STEPS = 5
+if TYPE_CHECKING:
+    from preheat.cli.control import Running
 
 
 @click.command("demo")
@@ -21,6 +23,7 @@ _STEPS = 5
 @click.option("--users", default=100, show_default=True, help="Locust users.")
 @click.option("--spawn-rate", default=20.0, show_default=True, help="Users started per second.")
 @click.option("--run-time", default="60s", show_default=True, help="How long Locust runs.")
+@click.option("--snapstart", is_flag=True, help="Run the same load again with SnapStart, and compare.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run. Default: runs/<time>-<function>.")
 @click.option(
     "--data-dir",
@@ -29,10 +32,13 @@ _STEPS = 5
     show_default=True,
     help="Where the demo's local cloud keeps its state.",
 )
-def command(project: Path, users: int, spawn_rate: float, run_time: str, out: Path | None, data_dir: Path) -> None:
+def command(
+    project: Path, users: int, spawn_rate: float, run_time: str, snapstart: bool, out: Path | None, data_dir: Path
+) -> None:
     """Start a local cloud, deploy the Iris example, load it with Locust, report on its cold starts, stop.
 
-    Takes about two minutes, needs no account and no Docker, and leaves no process behind.
+    Takes about two minutes, twice that with --snapstart, needs no account and no Docker, and leaves no process
+    behind.
     """
     from preheat import config
     from preheat.cli import control
@@ -43,29 +49,49 @@ def command(project: Path, users: int, spawn_rate: float, run_time: str, out: Pa
         raise PreheatError(f"{project}: no lambda_function.py there (run this in a clone, or give --project)", 252)
     name = project.resolve().name
     run = out or new_run_folder(Path("runs"), name)
+    with_snapshot = run.with_name(f"{run.name}-snapstart")
+    load = ["--users", str(users), "--spawn-rate", str(spawn_rate), "--run-time", run_time]
+    say = _Steps(9 if snapstart else 5)
     began = time.monotonic()
 
-    _say(1, "starting the local cloud on a free port")
+    say("starting the local cloud on a free port")
     running = control.start_detached(config.load(Path.cwd(), {"data_dir": data_dir, "port": 0}))
     try:
         click.echo(f"{running.endpoint_url} (pid {running.pid}, state in {data_dir}, process sandbox)")
-        _say(2, f"deploying {project} through the AWS APIs")
-        where = ["--endpoint-url", running.endpoint_url, "--data-dir", str(data_dir)]
-        _call("deploy", [str(project), "--name", name, *where])
-        _say(3, f"loading it with Locust: {users} users, {spawn_rate:g} a second, {run_time}")
-        load = ["--users", str(users), "--spawn-rate", str(spawn_rate), "--run-time", run_time]
-        _call("load", [name, *load, "--out", str(run), "--data-dir", str(data_dir)])
-        _say(4, "analysing the run")
-        _call("report", [str(run)])
+        _study(say, running, project, name, load, run)
+        if snapstart:
+            _study(say, running, project, name, load, with_snapshot, "--snapstart")
+            say("comparing the two runs")
+            _call("compare", [str(run), str(with_snapshot)])
     finally:
-        _say(5, "stopping everything")
+        say("stopping everything")
         control.stop(running)
     click.echo(f"stopped; {time.monotonic() - began:.0f} s in all")
-    click.echo(f"open {run / 'report.html'}; the figures are in {run / 'figures'}")
+    for folder in (run, with_snapshot) if snapstart else (run,):
+        click.echo(f"open {folder / 'report.html'}; the figures are in {folder / 'figures'}")
 
 
-def _say(step: int, what: str) -> None:
-    click.echo(click.style(f"\n[{step}/{_STEPS}] {what}", bold=True))
+class _Steps:
+    """Announces what comes next, numbered."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._step = 0
+
+    def __call__(self, what: str) -> None:
+        self._step += 1
+        click.echo(click.style(f"\n[{self._step}/{self._count}] {what}", bold=True))
+
+
+def _study(say: _Steps, running: Running, project: Path, name: str, load: list[str], out: Path, *how: str) -> None:
+    """Deploy, load, report; `how` are further options of the deployment."""
+    where = ["--data-dir", str(running.data_dir)]
+    say(f"deploying {project} through the AWS APIs{' with SnapStart' if how else ''}")
+    _call("deploy", [str(project), "--name", name, *how, "--endpoint-url", running.endpoint_url, *where])
+    say(f"loading it with Locust: {' '.join(load)}")
+    _call("load", [name, *load, "--out", str(out), *where])
+    say("analysing the run")
+    _call("report", [str(out)])
 
 
 def _call(name: str, arguments: list[str]) -> None:

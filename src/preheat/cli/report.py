@@ -40,8 +40,8 @@ def command(
 ) -> None:
     """Analyse a run and write its report.
 
-    Each PATH is a folder that `preheat load` wrote, or any folder or file of a Locust run (--logfile text, --csv tables,
-    --html report) or of a function's log (CloudWatch or Logs Insights CSV, JSON, text). They are read together.
+    Each PATH is a folder that `preheat load` wrote, or any folder or file of a Locust run (--logfile text, --csv
+    tables, --html report) or of a function's log (CloudWatch or Logs Insights CSV, JSON, text). They are read together.
 
     Writes report.html, figures/, performance_analysis.ipynb and summary.json. Each request is labelled cold or
     warm by its id where there is one, else by joining it to the log in time, else by its response time.

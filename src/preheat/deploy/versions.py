@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from preheat.deploy.packages import Say
 from preheat.deploy.target import SERVICE, Clients, Target
@@ -36,40 +37,38 @@ def publish(
     delay_s = 1 if target.local else 5
     waiter = lambda_.get_waiter("published_version_active")
     waiter.wait(FunctionName=name, Qualifier=version, WaiterConfig={"Delay": delay_s, "MaxAttempts": 600 // delay_s})
-    before = _alias_version(clients, name)
+    before = _alias(clients, name)
     if before is None:
-        alias = lambda_.create_alias(
-            FunctionName=name, Name=ALIAS, FunctionVersion=version, Description=f"{_MADE_BY_US}deploy"
-        )
+        made_by = f"{_MADE_BY_US}deploy"
+        alias_arn = lambda_.create_alias(FunctionName=name, Name=ALIAS, FunctionVersion=version, Description=made_by)[
+            "AliasArn"
+        ]
     else:
         if not provisioned:  # a version with SnapStart takes no provisioned concurrency, not even from before
             lambda_.delete_provisioned_concurrency_config(FunctionName=name, Qualifier=ALIAS)
-        alias = lambda_.update_alias(FunctionName=name, Name=ALIAS, FunctionVersion=version)
+        alias_arn = lambda_.update_alias(FunctionName=name, Name=ALIAS, FunctionVersion=version)["AliasArn"]
     say(f"function {name}: alias {ALIAS} is version {version}")
     if provisioned:
         _provision(clients, target, name, provisioned, say)
-    if before not in (None, version):
-        _delete_ours(clients, name, str(before))
-    return Published(version, alias["AliasArn"])
+    if before is not None and before["FunctionVersion"] != version:
+        _delete_ours(clients, name, before["FunctionVersion"])
+    return Published(version, alias_arn)
 
 
 def withdraw(clients: Clients, name: str) -> None:
     """Leave nothing running (and on AWS nothing billed) of an earlier deployment with a version of its own."""
     lambda_ = clients.lambda_
-    version = _alias_version(clients, name)
-    if version is None:
-        return
-    alias = lambda_.get_alias(FunctionName=name, Name=ALIAS)
-    if not alias.get("Description", "").startswith(_MADE_BY_US):
+    alias = _alias(clients, name)
+    if alias is None or not alias.get("Description", "").startswith(_MADE_BY_US):
         return
     lambda_.delete_provisioned_concurrency_config(FunctionName=name, Qualifier=ALIAS)
     lambda_.delete_alias(FunctionName=name, Name=ALIAS)
-    _delete_ours(clients, name, version)
+    _delete_ours(clients, name, alias["FunctionVersion"])
 
 
-def _alias_version(clients: Clients, name: str) -> str | None:
+def _alias(clients: Clients, name: str) -> dict[str, Any] | None:
     try:
-        return clients.lambda_.get_alias(FunctionName=name, Name=ALIAS)["FunctionVersion"]
+        return dict(clients.lambda_.get_alias(FunctionName=name, Name=ALIAS))
     except clients.lambda_.exceptions.ResourceNotFoundException:
         return None
 
@@ -92,6 +91,6 @@ def _provision(clients: Clients, target: Target, name: str, count: int, say: Say
         if state["Status"] == "READY":
             return
         if state["Status"] == "FAILED" or time.monotonic() > deadline:
-            reason = state.get("StatusReason", f"{state['AvailableProvisionedConcurrentExecutions']} after 600 s")
+            reason = state.get("StatusReason", "still initialising after 600 s")
             raise PreheatError(f"{name}: provisioned concurrency {count}: {state['Status']}: {reason}", SERVICE)
         time.sleep(0.1 if target.local else 5)

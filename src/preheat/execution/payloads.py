@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
 
 import msgspec
 
+from preheat.kernel import runtimes
 from preheat.kernel.function import FunctionVersion
 
 MAX_RESPONSE_BYTES = 6_291_556
@@ -72,7 +72,5 @@ def error_message(body: bytes) -> str | None:
 
 
 def runtime_version(function: FunctionVersion) -> tuple[str, str]:
-    """(version, ARN) as INIT_START shows them; the ARN's last part is a digest, as AWS's is."""
-    version = f"{function.runtime.replace('python', 'python:')}.preheat"
-    digest = hashlib.sha256(version.encode()).hexdigest()
-    return version, f"arn:aws:lambda:{function.region}::runtime:{digest}"
+    """(version, ARN) as INIT_START shows them."""
+    return runtimes.runtime_version(function.runtime, function.region)

@@ -21,7 +21,9 @@ def main() -> None:
 
     import preheat_isolation
 
-    own_tmp = preheat_isolation.isolate(tmp, [path for path in keep if path])
+    own_tmp, own_opt = preheat_isolation.isolate(tmp, [path for path in keep if path], layers[::-1])
+    if own_opt:
+        layers = ["/opt"]
     if not own_tmp:
         environ["TMPDIR"] = tmp
     guest_dir = sys.path[0]

@@ -17,26 +17,28 @@ _SLEEP = "/bin/sleep"
 _NOFILE = 1024  # AWS's limit on file descriptors (Lambda quotas)
 
 
-def isolate(tmp, keep):
+def isolate(tmp, keep, layers=()):
     """Limit descriptors, die with the server, and put `tmp` at /tmp in a mount namespace of our own.
 
-    `keep` are directories below /tmp that must stay reachable (code, interpreter). True if /tmp is our
-    own; False where the machine does not allow it: the caller then falls back to TMPDIR.
+    `keep` are directories below /tmp that must stay reachable (code, interpreter), `layers` what /opt
+    shows, the first winning. Returns whether /tmp and whether /opt are our own; where the machine does not
+    allow it the caller falls back to TMPDIR and to the layers' own paths.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = _NOFILE if hard == resource.RLIM_INFINITY else min(_NOFILE, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if not sys.platform.startswith("linux"):
-        return False
+        return False, False
     libc = _libc()
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     try:
         _own_mounts(libc)
+        own_opt = _mount_opt(libc, layers)
         _mount_tmp(libc, tmp, keep)
     except OSError:
-        return False
-    return True
+        return False, False
+    return True, own_opt
 
 
 def _own_mounts(libc):
@@ -128,6 +130,18 @@ def _mount_tmp(libc, tmp, keep):
         os.makedirs(target, exist_ok=True)
         _mount(libc, path, target, _MS_BIND | _MS_REC)
     _mount(libc, tmp, "/tmp", _MS_BIND | _MS_REC)
+
+
+def _mount_opt(libc, layers):
+    try:
+        if len(layers) == 1:
+            _mount(libc, layers[0], "/opt", _MS_BIND)
+        elif layers:
+            options = os.fsencode("lowerdir=" + ":".join(layers))
+            _check(libc.mount(b"overlay", b"/opt", b"overlay", ctypes.c_ulong(0), options))
+    except OSError:
+        return False
+    return bool(layers)
 
 
 def _mount(libc, source, target, flags):

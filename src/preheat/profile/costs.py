@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from preheat.profile import graph
+from preheat.profile import graph, tree
 from preheat.profile.graph import Point
 from preheat.profile.launch import Program
 from preheat.profile.tree import Node
@@ -72,7 +72,7 @@ class Costs:
 
 def weigh(program: Program, root: Node, result: Mapping[str, Any]) -> Costs:
     """`root` is the averaged tree, `result` the detailed start's (preheat_usage): edges, used, modules."""
-    scales = _Scales(root)
+    scales = _Scales(tree.handler_phase(root))
     at_init = with_packages([*result["used_at_init"], program.handler_module])
     at_work = with_packages(result["used"])
     origins: Mapping[str, str | None] = result["modules"]
@@ -111,12 +111,13 @@ def with_packages(names: Iterable[str]) -> set[str]:
 
 
 class _Scales:
-    """Own time and memory of every module that was loaded while we watched."""
+    """Own time and memory of every module that the function brought in. What the runtime had loaded before is
+    there whatever the function does, and weighs nothing."""
 
-    def __init__(self, root: Node) -> None:
+    def __init__(self, handler: Node) -> None:
         self._ms: dict[str, float] = {}
         self._memory: dict[str, int] = {}
-        for node in root.walk():
+        for node in handler.walk():
             if node.kind == "import" and not node.failed:
                 self._ms[node.name] = self._ms.get(node.name, 0.0) + node.self_ms
                 self._memory[node.name] = self._memory.get(node.name, 0) + node.self_memory

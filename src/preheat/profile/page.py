@@ -62,6 +62,7 @@ def render(profile: Profile, name: str) -> str:
     return environment.get_template("profile.html.j2").render(
         name=name,
         profile=profile,
+        handler_ms=tree.handler_phase(root).ms,
         agreement=words.agreement(profile),
         boxes=boxes,
         rows=max(box.depth for box in boxes) + 1,

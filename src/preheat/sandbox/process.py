@@ -185,9 +185,9 @@ def peak_of(pid: int) -> int:
         return 0
 
 
-def _below_tmp(command: Path, runtime_dir: Path, code_dir: Path) -> list[str]:
+def _below_tmp(command: Path, runtime_dir: Path, *code_dirs: Path) -> list[str]:
     """What a runtime reads that lies below /tmp and would vanish under the environment's own /tmp."""
-    needed = [code_dir, runtime_dir, _GUEST, command.parent.parent, command.resolve().parent.parent]
+    needed = [*code_dirs, runtime_dir, _GUEST, command.parent.parent, command.resolve().parent.parent]
     needed += [link.resolve().parent for link in runtime_dir.iterdir() if link.is_symlink()]
     tmp = Path("/tmp")
     below = sorted({path for path in map(Path.absolute, needed) if tmp in path.parents})

@@ -23,7 +23,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "all_cold": {"always_cold": True, "users": 5, "run_time_s": 20},
     "one": {"users": 1, "run_time_s": 1},
     "empty": {"users": 0},
-    "no_journal": {"users": 20},
+    "no_journal": {"users": 20, "prewarmed": 5},
 }
 
 

@@ -65,7 +65,7 @@ def test_times_are_those_of_the_rows(cases: dict[str, Case]) -> None:
         ("all_cold", set()),
         ("one", {"few-cold"}),
         ("empty", {"no-requests"}),
-        ("no_journal", {"journal-missing"}),
+        ("no_journal", {"journal-missing", "one-population", "cold-unknown"}),
     ],
 )
 def test_warnings(cases: dict[str, Case], name: str, expected: set[str]) -> None:

@@ -54,8 +54,9 @@ def test_ten_lines_and_warnings_apart(run: Path) -> None:
     assert "…" not in result.stderr
 
 
-@pytest.mark.parametrize(("path", "code"), [("nowhere", 252), (".", 252), ("bad", 255)])
+@pytest.mark.parametrize(("path", "code"), [("nowhere", 252), ("empty", 252), ("bad", 255)])
 def test_bad_input_is_one_line(tmp_path: Path, path: str, code: int) -> None:
+    (tmp_path / "empty").mkdir()
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "requests.csv").write_text("no,such,columns\n1,2,3\n")
     result = CliRunner().invoke(command, [str(tmp_path / path), "--quiet"])

@@ -154,6 +154,7 @@ def test_a_project_becomes_a_function_behind_an_api(
     build_dir = (data_dir / "build" / "functions" / "demo").resolve()
     expect_function(cloud, {"S3Bucket": "hot-reload", "S3Key": str(build_dir)}, update=again)
     expect_api(cloud, reuse=again)
+    cloud.refuse("lambda_", "get_alias", "ResourceNotFoundException")  # no earlier deployment with a version
     logs = {"logGroupName": "/aws/lambda/demo", "startTime": ANY}
     cloud.refuse("logs", "filter_log_events", "ResourceNotFoundException")  # the group is not there yet
     cloud.expect("logs", "filter_log_events", logs, {"events": EVENTS[:3]})  # nor the REPORT
@@ -172,6 +173,7 @@ def check_record(record: Deployment, endpoint: str) -> None:
     assert record.url == f"{record.host}/default/demo"
     assert record.endpoint_url == endpoint
     assert (record.function_arn, record.api_id, record.version) == (ARN, "api1", "$LATEST")
+    assert (record.qualifier, record.snap_start, record.provisioned) == (None, False, 0)
     assert record.sample.request["body"] == '{"values": [[1.5]]}'
     answer = json.loads(record.sample.response["body"])
     assert answer == {"path": "/_aws/execute-api/api1/default/demo", "got": {"values": [[1.5]]}}

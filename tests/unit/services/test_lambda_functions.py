@@ -15,6 +15,7 @@ from lambda_harness import ARN, CONTEXT, ROLE, SOURCE, FakeInvoker, created, cre
 
 from preheat.kernel.errors import AwsError
 from preheat.kernel.http import HttpRequest
+from preheat.kernel.runtimes import runtime_version
 
 
 def refusal(error: pytest.ExceptionInfo[AwsError]) -> tuple[int, str, str]:
@@ -50,6 +51,7 @@ def test_a_new_function_is_pending_then_active(tmp_path: Path) -> None:
                 "Architectures": ["x86_64"],
                 "EphemeralStorage": {"Size": 512},
                 "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
+                "RuntimeVersionConfig": {"RuntimeVersionArn": runtime_version("python3.11", "us-east-1")[1]},
                 "LoggingConfig": {"LogFormat": "Text", "LogGroup": "/aws/lambda/iris"},
             }
             await provider.settled()

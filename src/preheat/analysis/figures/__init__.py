@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from preheat.analysis.figures.histograms import cold_histogram, warm_histogram
 from preheat.analysis.figures.line import line
-from preheat.analysis.figures.waterfall import waterfall
+from preheat.analysis.figures.waterfall import median_and_worst, waterfall
 from preheat.analysis.study import Study
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def draw_all(study: Study, summary: Summary, folder: Path) -> list[Drawing]:
     folder.mkdir(exist_ok=True)
     drawings = []
     for name, (draw, caption) in FIGURES.items():
-        if name == "waterfall" and not summary["cold_ms"]["n"]:
+        if name == "waterfall" and not median_and_worst(study):
             continue
         figure, alternative = draw(study, summary, False)
         save(figure, folder / name)

@@ -101,16 +101,25 @@ def _headers(answer: _ProxyResponse) -> Headers:
 
 
 def _append(headers: Headers, name: str, value: Scalar) -> None:
-    """Add one header as the wire may carry it. A name or value that could split the response is malformed."""
+    pair = header_pair(name, value)
+    if pair is not None:
+        headers.append(pair)
+
+
+def header_pair(name: str, value: Any) -> tuple[str, str] | None:
+    """One header as the wire may carry it; None for one that is dropped.
+
+    A name or value that could split the response is malformed.
+    """
     lower = name.lower()
     if value is None or lower in _OWN:
-        return
+        return None
     text = _text(value)
     if not _TOKEN.fullmatch(name) or _CONTROL.search(text):
         raise Malformed(f"header {name!r}")
     if not text.isascii():
         text = text.encode().decode("latin-1")
-    headers.append((f"x-amzn-Remapped-{name}" if lower in _REMAPPED else name, text))
+    return f"x-amzn-Remapped-{name}" if lower in _REMAPPED else name, text
 
 
 def _text(value: Scalar) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from preheat.kernel.function import FunctionVersion
+from preheat.kernel.runtimes import runtime_version
 
 LATEST = "$LATEST"
 BEING_CREATED = "The function is being created."
@@ -50,7 +51,7 @@ class Function:
     description: str = ""
     memory_mb: int = 128
     timeout_s: int = 3
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] | None = None
     ephemeral_storage_mb: int = 512
     architectures: list[str] = field(default_factory=lambda: ["x86_64"])
     layers: list[LayerUse] = field(default_factory=list)
@@ -160,8 +161,7 @@ def last_modified_now() -> str:
 def configuration(function: Function, qualifier: str | None = None) -> dict[str, Any]:
     """FunctionConfiguration as GetFunctionConfiguration gives it; members AWS leaves out are left out.
 
-    `qualifier` is what the request named and the ARN shows. RuntimeVersionConfig is absent: there is no AWS
-    runtime version to name here.
+    `qualifier` is what the request named and the ARN shows. The runtime version is ours, as in INIT_START.
     """
     logging = {"LogFormat": function.log_format, **function.logging, "LogGroup": function.log_group}
     optimised = function.has_snapshot and function.state == "Active"
@@ -178,7 +178,7 @@ def configuration(function: Function, qualifier: str | None = None) -> dict[str,
         "LastModified": function.last_modified,
         "CodeSha256": function.code_sha256,
         "Version": function.version,
-        "Environment": {"Variables": function.environment} if function.environment else None,
+        "Environment": None if function.environment is None else {"Variables": function.environment},
         "KMSKeyArn": function.kms_key_arn or None,
         "TracingConfig": {"Mode": function.tracing_mode},
         "RevisionId": function.revision_id,
@@ -194,6 +194,7 @@ def configuration(function: Function, qualifier: str | None = None) -> dict[str,
         "Architectures": function.architectures,
         "EphemeralStorage": {"Size": function.ephemeral_storage_mb},
         "SnapStart": {"ApplyOn": function.snap_start, "OptimizationStatus": "On" if optimised else "Off"},
+        "RuntimeVersionConfig": {"RuntimeVersionArn": runtime_version(function.runtime, function.arn.split(":")[3])[1]},
         "LoggingConfig": logging,
     }
     return {member: value for member, value in shown.items() if value is not None}
@@ -201,6 +202,7 @@ def configuration(function: Function, qualifier: str | None = None) -> dict[str,
 
 _NOT_LISTED = frozenset(
     [
+        "RuntimeVersionConfig",
         "State",
         "StateReason",
         "StateReasonCode",
@@ -232,7 +234,7 @@ def runnable(
         code_dir=str(code_dir),
         memory_mb=function.memory_mb,
         timeout_s=function.timeout_s,
-        environment=function.environment,
+        environment=function.environment or {},
         region=region,
         account_id=account_id,
         log_group=function.log_group,
