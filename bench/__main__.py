@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import cloud, cold, control, output, startup, throughput, warm
+from bench import cloud, cold, control, live, output, report, snapshot, startup, throughput, warm
 from bench.peers import Workload
 from bench.result import Result
-from bench.size import QUICK, Size
+from bench.size import FULL, QUICK, Size
 from bench.targets import TARGETS
 
 BUSY = 0.5
@@ -45,6 +45,7 @@ def alone(folder: Path, size: Size) -> dict[Keys, Measure]:
     """Rows that start servers of their own."""
     return {
         ("up_ready_s", "up_idle_mb"): lambda: startup.ready_and_idle(folder, size),
+        ("report_10m_s",): lambda: [report.analysed(folder, size)],
         ("control_plane_p50_over_moto",): lambda: [control.over_moto(folder, size)],
     }
 
@@ -57,6 +58,8 @@ def with_function(folder: Path, size: Size, place: Place) -> dict[Keys, Measure]
         ("gateway_overhead_us",): lambda: [warm.gateway_overhead(*place(), size)],
         ("cold_plain_p50_over_ref",): lambda: [cold.over_reference(*place(), size)],
         ("throughput_c100_over_fastapi_2w",): lambda: [throughput.over_fastapi(*place(), size)],
+        ("cold_snapshot_p50_over_ref", "cold_snapshot_p99_ms"): lambda: snapshot.cold_starts(folder, place()[2], size),
+        ("env_pss_mb", "live_environments"): lambda: live.live(folder, place()[2], size),
     }
 
 
@@ -100,19 +103,21 @@ def show(results: dict[str, Result], errors: dict[str, str]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description="Measure Preheat beside its peers.")
     parser.add_argument("--quick", action="store_true", help="fewer samples: shows that it works, proves nothing")
+    parser.add_argument("--full", action="store_true", help="2,000 live environments instead of 1,000")
     parser.add_argument("--only", action="append", default=[], metavar="KEY", help="measure this row (repeatable)")
     parser.add_argument("--keep", action="store_true", help="keep the servers' logs and data, and say where")
     options = parser.parse_args()
     known = {target.key for target in TARGETS if target.issue is None}
     if unknown := set(options.only) - known:
         parser.error(f"no such row: {', '.join(sorted(unknown))} (rows: {', '.join(sorted(known))})")
+    size = QUICK if options.quick else FULL if options.full else Size()
     about = output.machine()
     if about["load_average_1m"] > BUSY:
         progress(f"load average {about['load_average_1m']}: other work is running here and will blur the figures")
     folder = Path(tempfile.mkdtemp(prefix="preheat-bench-"))
     started = time.monotonic()
     try:
-        results, errors = run(folder, QUICK if options.quick else Size(), set(options.only))
+        results, errors = run(folder, size, set(options.only))
     finally:
         if options.keep:
             progress(f"logs and data are in {folder}")

@@ -81,13 +81,14 @@ def up(data_dir: Path, log: Path, *options: str) -> Iterator[Cloud]:
         yield Cloud(port, process.pid, time.perf_counter() - started)
 
 
-def deploy(cloud: Cloud, name: str = "iris", memory_mb: int = 1769) -> Deployed:
+def deploy(cloud: Cloud, name: str = "iris", memory_mb: int = 1769, *options: str, project: Path = EXAMPLE) -> Deployed:
     """Deploy the example. 1,769 MB is one whole vCPU on AWS (Lambda developer guide, "Configure memory")."""
-    command = [str(PREHEAT), "deploy", str(EXAMPLE), "--name", name, "--endpoint-url", cloud.endpoint_url, "--json"]
-    command += ["--runtime", RUNTIME, "--memory", str(memory_mb), "--data-dir", str(BUILD_CACHE)]
+    command = [str(PREHEAT), "deploy", str(project), "--name", name, "--endpoint-url", cloud.endpoint_url, "--json"]
+    command += ["--runtime", RUNTIME, "--memory", str(memory_mb), "--data-dir", str(BUILD_CACHE), *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=own_environment())
     if done.returncode:
         raise RuntimeError(f"preheat deploy failed with exit status {done.returncode}")
     record = json.loads(done.stdout)
-    invoke_path = f"/2015-03-31/functions/{name}/invocations"
+    called = f"{name}:{record['qualifier']}" if record["qualifier"] else name
+    invoke_path = f"/2015-03-31/functions/{called}/invocations"
     return Deployed(name, urlsplit(record["url"]).path, invoke_path, Path(record["build_dir"]))

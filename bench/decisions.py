@@ -97,7 +97,8 @@ def create(client: Any) -> None:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("app.py", HANDLER)
-    facts = {"Runtime": "python3.11", "Handler": "app.handler", "Role": "arn:aws:iam::000000000000:role/LabRole"}
+    facts: dict[str, Any] = {"Runtime": "python3.11", "Handler": "app.handler", "MemorySize": 1769}
+    facts["Role"] = "arn:aws:iam::000000000000:role/LabRole"
     client.create_function(FunctionName="nothing", Code={"ZipFile": archive.getvalue()}, **facts)
     client.get_waiter("function_active_v2").wait(FunctionName="nothing")
 

@@ -82,3 +82,11 @@ def resident_mb(pid: int) -> float:
             if line.startswith("VmRSS:"):
                 total_kib += int(line.split()[1])
     return total_kib * 1024 / 1e6
+
+
+def pss_mb(pid: int) -> float:
+    """Proportional set size of one process, MB of 1,000,000 bytes (smaps_rollup, proc(5); it counts in KiB)."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise RuntimeError(f"process {pid} has no Pss")

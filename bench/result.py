@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.stats import Compare, Rounds, bootstrap_interval, compare_medians, pooled
+from bench.stats import Compare, Rounds, bootstrap_interval, compare_medians, percentile, percentile_interval, pooled
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,4 +36,11 @@ def absolute(key: str, name: str, samples: list[float], unit: str, note: str = "
     ones = [[1.0] for _ in samples]
     value = compare_medians(rounds, ones, lambda left, _: left)
     interval = bootstrap_interval(rounds, ones, lambda left, _: left)
+    return Result(key, value, interval, len(samples), {name: rounds}, unit, note)
+
+
+def tail(key: str, name: str, rounds: Rounds, share: float, unit: str, note: str = "") -> Result:
+    """A row that states a high percentile (`share` from 0 to 1) of Preheat's own samples."""
+    samples = pooled(rounds)
+    value, interval = percentile(samples, share), percentile_interval(rounds, share)
     return Result(key, value, interval, len(samples), {name: rounds}, unit, note)

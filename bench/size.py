@@ -17,6 +17,12 @@ class Size:
     control_rounds: int = 20
     control_each: int = 20
     starts: int = 9
+    snapshot_rounds: int = 12
+    snapshot_each: int = 25
+    environments: int = 1000
+    report_lines: int = 10_000_000
+    report_rounds: int = 3
 
 
-QUICK = Size(5, 100, 2, 3, 5, 5, 20, 3)
+QUICK = Size(5, 100, 2, 3, 5, 5, 20, 3, 3, 10, 100, report_lines=1_000_000, report_rounds=1)
+FULL = Size(environments=2000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from statistics import median
+from typing import Any
 
 Rounds = Sequence[Sequence[float]]
 """Samples of one side, grouped by the round they were taken in."""
@@ -49,13 +50,34 @@ def bootstrap_interval(
 
     if len(left) != len(right):
         raise ValueError(f"{len(left)} rounds against {len(right)}")
-    generator = numpy.random.default_rng(0)
     first = [numpy.asarray(samples, dtype=float) for samples in left]
     second = [numpy.asarray(samples, dtype=float) for samples in right]
     values = []
-    for drawn in generator.integers(len(left), size=(draws, len(left))):
+    for drawn in _draws(len(left), draws):
         one = numpy.median(numpy.concatenate([first[index] for index in drawn]))
         other = numpy.median(numpy.concatenate([second[index] for index in drawn]))
         values.append(compare(float(one), float(other)))
+    return _middle(values, confidence)
+
+
+def percentile_interval(
+    rounds: Rounds, share: float, *, draws: int = 1000, confidence: float = 0.95
+) -> tuple[float, float]:
+    """The same for one side's percentile (`share` from 0 to 1)."""
+    values = [
+        percentile([sample for index in drawn for sample in rounds[index]], share)
+        for drawn in _draws(len(rounds), draws)
+    ]
+    return _middle(values, confidence)
+
+
+def _draws(rounds: int, draws: int) -> Any:
+    """Numbers of rounds, drawn with replacement: always the same ones."""
+    import numpy
+
+    return numpy.random.default_rng(0).integers(rounds, size=(draws, rounds))
+
+
+def _middle(values: Sequence[float], confidence: float) -> tuple[float, float]:
     tail = (1 - confidence) / 2
     return percentile(values, tail), percentile(values, 1 - tail)

@@ -26,6 +26,10 @@ from preheat.sandbox.runtimes import Runtimes
 from preheat.services.apigateway.gateway import Gateway
 from preheat.services.apigateway.provider import ApiGatewayProvider
 from preheat.services.apigateway.store import Store as ApiStore
+from preheat.services.apigateway.v2.function_urls import FunctionUrls
+from preheat.services.apigateway.v2.gateway import HttpGateway
+from preheat.services.apigateway.v2.provider import HttpApiProvider
+from preheat.services.apigateway.v2.store import HttpApiStore
 from preheat.services.ecr.distribution import Distribution
 from preheat.services.ecr.provider import EcrProvider
 from preheat.services.ecr.registry import GRACE_S, Registry
@@ -63,11 +67,15 @@ class App:
         self.registry = Registry(directory, settings.account_id)
         self.images = RegistryImages(self.registry, directory)
         self.distribution = Distribution(self.registry)
+        http_apis = HttpApiStore(directory / "apigatewayv2.db")
         self.gateway = Gateway(apis, self.invoker, self.functions, self.logs, settings.account_id, settings.region)
+        self.http_gateway = HttpGateway(http_apis, self.gateway.lambdas, settings.account_id)
+        self.function_urls = FunctionUrls(self.functions, self.gateway.lambdas)
         self.dispatcher = Dispatcher(
             {
                 "lambda": self.functions,
                 "apigateway": ApiGatewayProvider(apis, self.gateway),
+                "apigatewayv2": HttpApiProvider(http_apis),
                 "ecr": EcrProvider(self.registry, endpoint_url.partition("://")[2]),
                 "logs": LogsProvider(self.logs, settings.region, settings.account_id),
                 "sts": StsProvider(identity),
@@ -76,7 +84,7 @@ class App:
             region=settings.region,
             account_id=settings.account_id,
         )
-        self._closing += [self.registry.close, self.distribution.close, identity.close, apis.close]
+        self._closing += [self.registry.close, self.distribution.close, identity.close, apis.close, http_apis.close]
         self._closing += [self.logs.close, self.journal.close]
         self._closing += [self.sandboxes.close, self.invoker.close]
         self.registry.collect()
@@ -97,15 +105,20 @@ class App:
 
     def handle(self, request: HttpRequest, respond: Respond) -> None:
         """Data planes first, without a task; then our own endpoints; the AWS APIs for the rest."""
+        path = request.path
         target = self.gateway.match(request)
         if target is not None:
-            self.gateway.serve(request, target, respond)
+            if self.http_gateway.knows(target.api_id):
+                self.http_gateway.serve(request, target.api_id, f"/{target.stage}{target.path}", respond)
+            else:
+                self.gateway.serve(request, target, respond)
             return
-        path = request.path
         if path.startswith(_INVOKE_PREFIX) and path.endswith(_INVOKE_SUFFIX) and request.method == "POST":
             identifier = path[len(_INVOKE_PREFIX) : -len(_INVOKE_SUFFIX)]
             self.functions.invoke_http(request, identifier).add_done_callback(lambda done: respond(done.result()))
-        elif self.distribution.matches(path):
+        elif (url := self.function_urls.match(request)) is not None:
+            self.function_urls.serve(request, url, respond)
+        elif self.distribution.matches(path) and not _is_signed(request):
             self._run(self.distribution.handle(request), respond)
         elif path.startswith("/_preheat/"):
             self._run(self._own(request), respond)
@@ -173,6 +186,11 @@ class App:
         function = query.get("function", [""])[0]
         body = await asyncio.to_thread(lambda: b"".join(self.journal.read(since_ms, function)))
         return HttpResponse(200, [("Content-Type", "application/x-ndjson")], body)
+
+
+def _is_signed(request: HttpRequest) -> bool:
+    """Registries know no AWS signatures: a signed `/v2/...` is for API Gateway's HTTP APIs."""
+    return (request.header("authorization") or "").startswith("AWS4-HMAC-SHA256")
 
 
 def _json(value: Any, status: int = 200) -> HttpResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -17,8 +18,13 @@ from preheat.execution.channel import Transport
 from preheat.execution.environment import Services
 from preheat.execution.invoker import PoolInvoker
 from preheat.execution.journal import Journal
+from preheat.guest import preheat_emulator
 from preheat.kernel.function import FunctionVersion, Invocation, InvokeResult, LogEvent
+from preheat.kernel.image import ImageProgram
 from preheat.kernel.settings import Settings
+from preheat.oci.lambda_base import make_base
+from preheat.oci.layers import Layer, LayerStore
+from preheat.oci.layout import Layout
 from preheat.sandbox.protocol import SandboxFactory
 
 
@@ -53,6 +59,7 @@ class Core:
         self.factory = factory
         self.logs = Logs()
         self.snap_start = settings.pop("snap_start", False)
+        self.base: ImageProgram | None = settings.pop("base", None)
         self.journal = Journal(directory / "journal")
         services = Services(factory, transport, self.journal, self.logs, "http://127.0.0.1:4566")
         self.invoker = PoolInvoker(services, Settings(data_dir=directory, **settings))
@@ -77,6 +84,11 @@ class Core:
             timeout_s=options.pop("timeout_s", 20),
             memory_mb=options.pop("memory_mb", 256),
         )
+        if self.base is not None:
+            layer = self.directory / f"layer{number}"
+            (layer / "var").mkdir(parents=True)
+            code.rename(layer / "var" / "task")
+            self.function = replace(self.function, image=with_layer(self.base, layer), code_dir="/var/task")
         self.function = replace(self.function, **options)
         return self.function
 
@@ -100,6 +112,25 @@ class Core:
     def records(self, kind: str) -> list[dict[str, Any]]:
         found = [msgspec.json.decode(line) for line in self.journal.read()]
         return [record for record in found if record["type"] == kind]
+
+
+def with_layer(base: ImageProgram, layer: Path) -> ImageProgram:
+    return replace(base, layers=(*base.layers, str(layer)), command=(*base.command, "app.handler"))
+
+
+def lambda_base(directory: Path) -> ImageProgram:
+    """Lambda's Python base image of this interpreter, unpacked: what an image without code of its own runs."""
+    layout = Layout(directory / "layout")
+    made = make_base(Path(sys.executable), Path(preheat_emulator.__file__), layout.blobs, directory)
+    layers = LayerStore(directory, layout.blobs)
+    directories = layers.directories([Layer(packed.descriptor.digest, packed.diff_id) for packed in made.layers])
+    config = made.config
+    return ImageProgram(
+        layers=tuple(map(str, directories)),
+        command=tuple(config["Entrypoint"]),
+        working_dir=config["WorkingDir"],
+        environ=dict(variable.split("=", 1) for variable in config["Env"]),
+    )
 
 
 async def eventually(condition: Callable[[], bool], limit_s: float = 10.0) -> None:

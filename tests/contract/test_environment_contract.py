@@ -17,13 +17,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from conftest import Core, eventually
+from conftest import Core, eventually, lambda_base
 
 from preheat.execution.channel import Transport
 from preheat.execution.runtime_api import RuntimeApiTransport
 from preheat.execution.socket_channel import SocketTransport
 from preheat.kernel.errors import AwsError
+from preheat.kernel.function import LogEvent
+from preheat.kernel.image import ImageProgram
 from preheat.sandbox.cgroup import hierarchies
+from preheat.sandbox.container import ContainerFactory, unusable
 from preheat.sandbox.fake import FakeFactory
 from preheat.sandbox.process import ProcessFactory
 from preheat.sandbox.protocol import SandboxFactory
@@ -31,7 +34,9 @@ from preheat.sandbox.runtimes import Runtimes
 
 pytestmark = pytest.mark.anyio
 
-PLAIN = ["process-socket", "process-http"]
+PROCESS = ["process-socket", "process-http"]
+CONTAINER = ["container-http"] if unusable() is None else []  # takes root and runc (preheat doctor says so)
+PLAIN = [*PROCESS, *CONTAINER]
 RESTORED = ["snapshot-socket", "snapshot-http"]
 REAL = [*PLAIN, *RESTORED]
 KINDS = [*REAL, "fake-socket"]
@@ -62,15 +67,27 @@ def runtimes(tmp_path_factory: pytest.TempPathFactory) -> Runtimes:
     return Runtimes(tmp_path_factory.mktemp("runtimes"))
 
 
+@pytest.fixture(scope="session")
+def base_image(tmp_path_factory: pytest.TempPathFactory) -> ImageProgram:
+    return lambda_base(tmp_path_factory.mktemp("base"))
+
+
 @pytest.fixture(params=KINDS)
 async def core(request: pytest.FixtureRequest, tmp_path: Path, runtimes: Runtimes) -> AsyncIterator[Core]:
     sandbox, _, wire = request.param.partition("-")
     factory: SandboxFactory = FakeFactory() if sandbox == "fake" else ProcessFactory(tmp_path / "env", runtimes)
     transport: Transport = SocketTransport() if wire == "socket" else RuntimeApiTransport()
-    made = Core(tmp_path, factory, transport, snap_start=sandbox == "snapshot")
+    base = None
+    if sandbox == "container":
+        factory, transport = ContainerFactory(tmp_path / "env"), RuntimeApiTransport(isolated=True)
+        base = request.getfixturevalue("base_image")
+    made = Core(tmp_path, factory, transport, snap_start=sandbox == "snapshot", base=base)
     yield made
     made.close()
     await eventually(lambda: not owned(tmp_path))
+    if isinstance(factory, ContainerFactory):
+        factory.close()
+        assert not [path for path in factory.cgroups.paths if path.exists()]
     if isinstance(factory, ProcessFactory):
         await eventually(
             lambda: not factory.cgroups.left_over() or all(g.remove() for g in factory.cgroups.left_over())
@@ -115,6 +132,8 @@ async def test_the_log_of_an_invocation_is_start_output_end_report(core: Core) -
     (events,) = core.logs.invoked()
     kinds = [message.split(" ")[0].rstrip("\n") for _, message in events]
     before = ["RESTORE_START", "RESTORE_REPORT"] if core.snap_start else ["INIT_START"]
+    if core.base is not None:
+        before = []  # of an image function AWS writes none
     assert kinds == [*before, "START", "from", "END", "REPORT"]
     assert result.log_tail.decode() == "".join(message for _, message in events[len(before) :])
     times = [at for at, _ in events]
@@ -301,7 +320,7 @@ async def test_print_logging_and_stderr_arrive_in_order(core: Core) -> None:
     )
     result = await core.call()
     (events,) = core.logs.invoked()
-    middle = [message for _, message in events][3 if core.snap_start else 2 : -2]
+    middle = between(events)
     assert [re.sub(r"\d{4}-\S+Z", "T", message) for message in middle] == [
         "one\n",
         f"[WARNING]\tT\t{result.request_id}\ttwo\n",
@@ -316,9 +335,7 @@ async def test_a_hundred_thousand_lines_neither_block_nor_get_lost(core: Core) -
     core.deploy("def handler(event, context):\n    for n in range(100000): print('line', n)\n")
     await core.call()
     (events,) = core.logs.invoked()
-    assert [message for _, message in events][3 if core.snap_start else 2 : -2] == [
-        f"line {n}\n" for n in range(100_000)
-    ]
+    assert between(events) == [f"line {n}\n" for n in range(100_000)]
 
 
 @only_real
@@ -588,6 +605,24 @@ async def test_layers_are_seen_below_opt_and_the_last_one_wins(core: Core, tmp_p
     assert file == "/opt/python/shared.py"
 
 
+@only_plain
+async def test_the_json_log_format_of_platform_and_handler(core: Core) -> None:
+    core.deploy(
+        "import logging\ndef handler(event, context):\n"
+        "    logging.getLogger().debug('quiet')\n    logging.getLogger().warning('loud')\n",
+        log_format="JSON",
+        application_log_level="INFO",
+        system_log_level="INFO",
+    )
+    result = await core.call()
+    events = [msgspec.json.decode(message) for message in core.logs.messages()]
+    platform = [event["type"] for event in events if "type" in event]
+    assert platform == ["platform.initStart", "platform.start", "platform.report"]
+    (said,) = [event for event in events if "message" in event]
+    assert (said["level"], said["message"], said["requestId"]) == ("WARNING", "loud", result.request_id)
+    assert events[-1]["record"]["metrics"]["initDurationMs"] == core.records("invocation")[0]["init_ms"]
+
+
 THREAD = """
 import threading, time
 ticks = 0
@@ -656,6 +691,13 @@ def throttled(core: Core) -> int:
         for stat in path.glob("*/cpu.stat"):
             counts += [int(line.split()[1]) for line in stat.read_text().splitlines() if "nr_throttled" in line]
     return max(counts)
+
+
+def between(events: list[LogEvent]) -> list[str]:
+    """What was written between START and END."""
+    messages = [message for _, message in events]
+    start = next(at for at, message in enumerate(messages) if message.startswith("START"))
+    return messages[start + 1 : -2]
 
 
 def owned(directory: Path) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -40,6 +41,18 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
     Cloud(made.data_dir).start().end()  # reaps what a test that failed may have left
 
 
+@contextlib.contextmanager
+def running(command: list[str], output: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A program beside the test, its output in a file, ended with the block whatever happens in it."""
+    with output.open("wb") as out:
+        process = subprocess.Popen(command, env=clean_environment(), stdout=out, stderr=subprocess.STDOUT)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
 def serving(cloud: Cloud) -> int:
     functions = ask(f"{cloud.url}/_preheat/status").json()["functions"]
     count: int = functions.get(NAME, {}).get("serving", 0)
@@ -56,10 +69,7 @@ def test_sigkill_under_load_loses_nothing_and_the_next_server_clears_up(cloud: C
     locustfile = tmp_path / "locustfile.py"
     locustfile.write_text(LOCUSTFILE)
     argv = ["-f", str(locustfile), "--host", url.removesuffix(f"/default/{NAME}"), "--users", "8", "--spawn-rate", "8"]
-    with (tmp_path / "locust.log").open("wb") as log:
-        load = subprocess.Popen(
-            [str(BIN / "locust"), *argv, "--headless"], env=clean_environment(), stdout=log, stderr=log
-        )
+    with running([str(BIN / "locust"), *argv, "--headless"], tmp_path / "locust.log"):
         eventually(lambda: len(cloud.records("invocation")) > 40, 60)
         before = cloud.journal()
         logged = log_lines(cloud)
@@ -70,8 +80,6 @@ def test_sigkill_under_load_loses_nothing_and_the_next_server_clears_up(cloud: C
         cloud.start()
         assert not abandoned & set(orphans(cloud))
         eventually(lambda: [one for one in cloud.records("invocation") if one["at_ms"] > killed_ms])
-        load.send_signal(signal.SIGTERM)
-        load.wait(60)
 
     after = cloud.journal()
     assert after[: len(before)] == before
@@ -147,14 +155,13 @@ def test_ctrl_c_keeps_the_run(cloud: Cloud, tmp_path: Path) -> None:
     locustfile, out = tmp_path / "locustfile.py", tmp_path / "run"
     locustfile.write_text(LOCUSTFILE)
     argv = ["load", NAME, "--host", host, "--locustfile", str(locustfile), "--users", "3", "--out", str(out), "--json"]
-    command = [str(BIN / "preheat"), *argv, "--data-dir", str(cloud.data_dir)]
-    load = subprocess.Popen(command, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    eventually(lambda: len(cloud.records("invocation")) > 20, 60)
-    asked_s = time.time()
-    load.send_signal(signal.SIGINT)
-    printed, _ = load.communicate(timeout=60)
-    assert load.returncode == 130
-    summary = json.loads(printed)
+    command = [str(BIN / "preheat"), *argv, "--quiet", "--data-dir", str(cloud.data_dir)]
+    with running(command, tmp_path / "load.json") as load:
+        eventually(lambda: len(cloud.records("invocation")) > 20, 60)
+        asked_s = time.time()
+        load.send_signal(signal.SIGINT)
+        assert load.wait(60) == 130
+    summary = json.loads((tmp_path / "load.json").read_text())
     assert (summary["exit_code"], summary["failed"], summary["unrecorded"]) == (130, 0, 0)
     rows = (out / "requests.csv").read_text().splitlines()[1:]
     assert len(rows) == summary["requests"] > 20

@@ -1,4 +1,4 @@
-"""A version restored from a snapshot, from `preheat deploy --snapstart` to the report, and after the server's death."""
+"""What removes cold starts, from `preheat deploy` to the report: snapshots and provisioned environments."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from e2e_cloud import Cloud, ask, preheat, remains
@@ -26,6 +27,8 @@ def lambda_handler(event, context):
     return {"statusCode": 200, "body": json.dumps(answer)}
 """
 LOCUSTFILE = """
+import os
+
 from locust import HttpUser, constant, task
 
 
@@ -34,20 +37,36 @@ class User(HttpUser):
 
     @task
     def ask(self):
-        self.client.post("/default/quick", json={})
+        self.client.post(f"/default/{os.environ['FUNCTION_NAME']}", json={})
 """
 
 
-@pytest.fixture(scope="module")
-def url(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> str:
-    project = tmp_path_factory.mktemp("projects") / "quick"
+def deploy(cloud: Cloud, project: Path, *options: str) -> str:
+    """The URL of a function that takes half a second to initialise."""
     project.mkdir()
     (project / "lambda_function.py").write_text(SOURCE)
     (project / "locustfile.py").write_text(LOCUSTFILE)
     where = ("--endpoint-url", cloud.url, "--data-dir", str(cloud.data_dir))
-    done = preheat("deploy", str(project), "--snapstart", *where, "--json", "--quiet")
+    done = preheat("deploy", str(project), *options, *where, "--json", "--quiet")
     assert done.returncode == 0, done.stderr
     return str(json.loads(done.stdout)["url"])
+
+
+def study(cloud: Cloud, function: str, users: int, run: Path) -> dict[str, Any]:
+    """A short load and its summary."""
+    amount = ("--users", str(users), "--spawn-rate", str(users), "--run-time", "3s")
+    done = preheat("load", function, *amount, "--out", str(run), "--data-dir", str(cloud.data_dir), "--json", "--quiet")
+    assert done.returncode == 0, done.stderr
+    report = preheat("report", str(run), "--json", "--quiet")
+    assert report.returncode == 0, report.stderr
+    summary: dict[str, Any] = json.loads(report.stdout)
+    assert (summary["failed"], summary["unmatched"], summary["accounting_ok"]) == ({}, 0, True)
+    return summary
+
+
+@pytest.fixture(scope="module")
+def url(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return deploy(cloud, tmp_path_factory.mktemp("projects") / "quick", "--snapstart")
 
 
 def test_the_published_version_has_a_snapshot(cloud: Cloud, url: str) -> None:
@@ -59,13 +78,7 @@ def test_the_published_version_has_a_snapshot(cloud: Cloud, url: str) -> None:
 
 def test_cold_starts_restore_what_init_made_once(cloud: Cloud, url: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    amount = ("--users", "8", "--spawn-rate", "8", "--run-time", "3s")
-    done = preheat("load", "quick", *amount, "--out", str(run), "--data-dir", str(cloud.data_dir), "--json", "--quiet")
-    assert done.returncode == 0, done.stderr
-    report = preheat("report", str(run), "--json", "--quiet")
-    assert report.returncode == 0, report.stderr
-    summary = json.loads(report.stdout)
-    assert (summary["failed"], summary["unmatched"], summary["accounting_ok"]) == ({}, 0, True)
+    summary = study(cloud, "quick", 8, run)
     assert summary["cold"] >= 2
     with (run / "requests.csv").open() as rows:
         assert {row["status"] for row in csv.DictReader(rows)} == {"200"}
@@ -93,6 +106,16 @@ def test_environments_share_init_and_not_randomness(cloud: Cloud, url: str) -> N
     assert len({answer["unique"] for answer in answers}) == 6
     assert len({answer["random"] for answer in answers}) == 6
     assert {answer["type"] for answer in answers} == {"snap-start"}
+
+
+def test_provisioned_environments_are_there_before_the_first_request(cloud: Cloud, tmp_path: Path) -> None:
+    deploy(cloud, tmp_path / "ready", "--provisioned", "3")
+    summary = study(cloud, "ready", 3, tmp_path / "run")
+    assert summary["environments_started"] == 3
+    records = [json.loads(line) for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()]
+    started = [record for record in records if record["type"] == "environment_started"]
+    assert {record["init_type"] for record in started} == {"provisioned-concurrency"}
+    assert all(record["wait_ms"] < 400 for record in records if record["type"] == "invocation")  # init takes 500
 
 
 def test_after_sigkill_the_version_serves_again_and_nothing_is_left(cloud: Cloud, url: str) -> None:

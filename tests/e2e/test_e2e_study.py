@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e_cloud import BIN, ROOT, Cloud, ask, clean_environment, preheat
+from e2e_cloud import BIN, ROOT, Cloud, ask, clean_environment, preheat, remains
 
 pytestmark = pytest.mark.timeout(400)  # the first time scikit-learn is installed from the network
 IRIS = ROOT / "examples" / "iris"
@@ -182,3 +182,18 @@ def test_the_assignments_locust_command_as_printed(cloud: Cloud, study: Study, t
         "test_locust_report.html",
     ):
         assert (tmp_path / "locust_logs" / name).is_file()
+
+
+def test_the_demo_runs_the_whole_loop_and_leaves_nothing(tmp_path: Path) -> None:
+    """`make demo`, smaller."""
+    data, run = tmp_path / "data", tmp_path / "run"
+    amount = ("--users", "5", "--spawn-rate", "5", "--run-time", "3s")
+    with shared_packages(data / "build"):
+        done = preheat("demo", *amount, "--out", str(run), "--data-dir", str(data), cwd=ROOT, timeout_s=300)
+    assert done.returncode == 0, done.stderr
+    steps = re.findall(r"^\[(\d)/5\]", done.stdout, re.MULTILINE)
+    assert steps == ["1", "2", "3", "4", "5"]
+    assert "Labels are exact, by request id: 0 of " in done.stdout
+    assert (run / "report.html").is_file()
+    assert json.loads((run / "summary.json").read_text())["failed"] == {}
+    assert remains(data) == []

@@ -83,11 +83,13 @@ def _tail_gap(ordered: Floats) -> tuple[float, float]:
     gaps = ordered[places + 1] - ordered[places]
     sums = np.concatenate([[0.0], np.cumsum(ordered)])
     middles = places // 2
-    # Mean excess over the median of what lies below the gap: the scale of an exponential tail, too large for others.
-    scales = (sums[places + 1] - sums[middles]) / (places + 1 - middles) - ordered[middles]
-    # With few values below the gap the scale itself is uncertain: its upper limit is taken (chi-squared, roughly 2 s).
-    scales = np.maximum(scales * (1 + 2 / np.sqrt(places + 1 - middles)), _LEAST_SIGMA)
     above = count - 1 - places
+    # The scale of an exponential tail from the middle of what lies below the gap on, those above censored (total
+    # time on test, Epstein and Sobel 1953). It is too large for lighter tails, which then rather stay whole.
+    waits = sums[places + 1] - sums[middles] - (places + 1 - middles) * ordered[middles]
+    scales = (waits + above * (ordered[places] - ordered[middles])) / (places + 1 - middles)
+    # With few values below the gap the scale itself is uncertain: an upper limit of it is taken (about 3 s.d.).
+    scales = np.maximum(scales * (1 + 3 / np.sqrt(places + 1 - middles)), _LEAST_SIGMA)
     surprise = -above * gaps / scales + math.log(count)
     best = int(np.argmin(surprise))
     return float(surprise[best]), float(ordered[places[best]] + gaps[best] / 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ the environment and initialises again inside the next invocation, without Init D
 no certainty, because the log may lack the lines between the two."""
 
 
-@dataclass(slots=True)
+@dataclass
 class ServerLog:
     """REPORT lines in the order of time, one element of each column for each.
 
@@ -50,7 +51,7 @@ class ServerLog:
     def __len__(self) -> int:
         return len(self.at_ms)
 
-    @property
+    @cached_property
     def is_cold(self) -> NDArray[np.bool_]:
         return self.cold > 0.5
 
@@ -59,7 +60,7 @@ class ServerLog:
         """When the handler began, initialisation not counted."""
         return self.at_ms - self.duration_ms
 
-    @property
+    @cached_property
     def carried_ms(self) -> Floats:
         """Initialisation or restore as REPORT shows it; 0 where none."""
         import numpy as np
@@ -148,7 +149,7 @@ def follows_failure(environment: NDArray[np.int32], status: NDArray[np.uint8]) -
     """Which lines come next after a time-out in the same, known environment; lines are in the order of time."""
     import numpy as np
 
-    if not (status == TIMEOUT).any():
+    if not ((status == TIMEOUT) & (environment >= 0)).any():
         return np.zeros(len(status), dtype=bool)
     order = np.argsort(environment, kind="stable")
     before = np.empty(len(order), dtype=np.int64)
@@ -177,7 +178,8 @@ def _hidden(columns: dict[str, Floats], environment: Any, inits: list[tuple[floa
 
 
 def join_logs(logs: list[ServerLog]) -> ServerLog | None:
-    """Several logs as one, lines that stand in more than one of them counted once (by time and request id)."""
+    """Several logs as one, lines that stand in more than one of them counted once (by request id and
+    duration: exports round their times differently, and a retry bears the same id)."""
     import numpy as np
 
     if len(logs) < 2:
@@ -193,7 +195,7 @@ def join_logs(logs: list[ServerLog]) -> ServerLog | None:
         ids = None if ids is None or log.request_ids is None else [*ids, *log.request_ids]
     order = np.argsort(columns["at_ms"], kind="stable")
     if ids is not None:
-        keep = _first_of_each(columns["at_ms"], ids, order)
+        keep = _first_of_each(columns["duration_ms"], ids, order)
         ids = [ids[index] for index in keep]
         order = np.array(keep, dtype=np.int64)
     ordered: dict[str, Any] = {name: values[order] for name, values in columns.items()}
@@ -206,11 +208,11 @@ def join_logs(logs: list[ServerLog]) -> ServerLog | None:
     )
 
 
-def _first_of_each(at_ms: Floats, ids: list[str], order: Any) -> list[int]:
+def _first_of_each(duration_ms: Floats, ids: list[str], order: Any) -> list[int]:
     seen: set[tuple[float, str]] = set()
     keep = []
     for index in order.tolist():
-        key = (float(at_ms[index]), ids[index])
+        key = (float(duration_ms[index]), ids[index])
         if not ids[index] or key not in seen:
             seen.add(key)
             keep.append(index)

@@ -58,7 +58,7 @@ class Study:
         log = self.folder.log
         return log if log is not None and len(log) and not self.labelled else None
 
-    @property
+    @cached_property
     def start_s(self) -> float:
         """Epoch seconds at which the first request was sent; 0 without requests."""
         if self.log_only is not None:

@@ -53,7 +53,8 @@ def headline(summary: Summary) -> str:
         where = "journal" if summary["log"] is None else "log"
         what = f"could be tied to the {where}" if summary["unmatched"] else "was served by the function"
         return f"None of {count(summary['requests'], 'request')} {what}"
-    parts = [_cold_headline(summary["cold"], cold)]
+    is_open = not summary["cold"] and (summary["unknown"] or summary["unmatched"])
+    parts = ["No cold start is known" if is_open else _cold_headline(summary["cold"], cold)]
     if warm["n"]:
         parts.append(f"warm requests {duration(warm['p50'])} (median)")
     elif waited["n"]:
@@ -64,7 +65,7 @@ def headline(summary: Summary) -> str:
 def _cold_headline(number: int, cold: Mapping[str, Any]) -> str:
     """Few cold starts have no typical one: then the worst stands for them."""
     if not cold["n"]:
-        return "No cold starts were served" if number else "No cold starts seen"
+        return "No cold starts were served" if number else "No cold starts"
     if cold["n"] == 1:
         return f"1 cold start: {duration(cold['max'])}"
     text = count(number, "cold start")

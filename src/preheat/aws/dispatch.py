@@ -55,7 +55,9 @@ class Dispatcher:
 
     def _endpoint(self, request: HttpRequest, service: str) -> _Endpoint | None:
         if service:
-            return self._endpoints.get(service)  # botocore's and signing names agree for all that is built
+            # botocore's and signing names agree, but for this one, whose two versions share a signing name
+            both = service == "apigateway" and request.path.startswith("/v2/")
+            return self._endpoints.get("apigatewayv2" if both else service)
         target = request.header("x-amz-target")
         if target is not None:
             prefix = target.rpartition(".")[0]

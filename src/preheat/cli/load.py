@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -85,8 +86,9 @@ def command(
         if record is not None and record.target == "aws" and not yes:
             click.confirm(f"Load {plan.function} on AWS in {record.region}?", abort=True, err=True)
         if fresh and record is not None:
+            prepared_at_s = time.time()
             record = _start_fresh(record, data_dir, say)
-            plan = replace(plan, function_facts=_function_facts(record))
+            plan = replace(plan, function_facts=_function_facts(record), prepared_at_s=prepared_at_s)
         plan = replace(plan, out=out or new_run_folder(Path("runs"), plan.function))  # only now: all is well so far
         say(f"{plan.users} users for {plan.run_time_s:g} s at {plan.host} -> {plan.out}")
         result = run(plan, None if quiet else sys.stderr)

@@ -46,6 +46,9 @@ class Channel(Protocol):
     def child_fd(self) -> int | None:
         """The descriptor to hand to the sandbox, None for HTTP."""
 
+    def network_fd(self) -> int | None:
+        """The network namespace in which it can be reached, None for the machine's or where it takes none."""
+
     def environ(self) -> dict[str, str]:
         """Variables that tell the runtime where to call."""
 

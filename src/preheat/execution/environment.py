@@ -166,6 +166,8 @@ class Environment:
             environ=variables | channel.environ(),
             output_fd=output,
             channel_fd=channel.child_fd(),
+            network_fd=channel.network_fd(),
+            image=function.image,
         )
         if self._services.snapshot is None:
             self._launched_ns = time.monotonic_ns()
@@ -209,7 +211,7 @@ class Environment:
             if self._init_error:
                 body, error_type = self._init_error, init_error_type
             else:
-                self._log.add(payloads.exit_line(request_id, code, error_type))
+                self._recorder.lost(request_id, payloads.exit_reason(code, error_type), error_type)
             self._lost(body, "error", error_type)
 
     # init
@@ -312,7 +314,7 @@ class Environment:
         request_id, limit_s = serving.invocation.request_id, self.function.timeout_s
         if self.state is State.REINIT:
             self._recorder.init_report(self._since_launch_ms(), "invoke", "timeout", None)
-        self._log.add(loglines.timed_out(epoch_ms(), request_id, limit_s))
+        self._recorder.timed_out(request_id)
         self._lost(payloads.timed_out(request_id, limit_s), "timeout", "Sandbox.Timedout")
 
     def _lost(self, body: bytes, status: str, error_type: str) -> None:

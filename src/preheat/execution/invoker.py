@@ -21,8 +21,10 @@ from preheat.sandbox.snapshot import SnapshotFactory
 class PoolInvoker:
     """`kernel.function.Invoker` on this machine."""
 
-    def __init__(self, services: Services, settings: Settings) -> None:
+    def __init__(self, services: Services, settings: Settings, for_images: Services | None = None) -> None:
+        """`for_images`: what environments of image functions are made with, where it is something else."""
         self._services = services
+        self._for_images = for_images or services
         self._settings = settings
         self._pools: dict[str, Pool] = {}
         self._loop = asyncio.get_running_loop()
@@ -57,7 +59,7 @@ class PoolInvoker:
     def _pool(self, function: FunctionVersion) -> Pool:
         pool = self._pools.get(function.revision_id)
         if pool is None:
-            services = self._services
+            services = self._services if function.image is None else self._for_images
             if function.snap_start and isinstance(services.sandboxes, ProcessFactory):
                 factory = SnapshotFactory(services.sandboxes, self._settings.spares_max)
                 snapshot = Snapshot(function, factory, services.logs, services.endpoint_url)

@@ -6,6 +6,7 @@ Lines go to segments `<data_dir>/journal/<epoch ms>.jsonl`; what `write` returne
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from pathlib import Path
 import msgspec
 
 from preheat.kernel.events import RECORD_TYPES, Record
+
+log = logging.getLogger(__name__)
 
 _SEGMENT_BYTES = 64 * 2**20
 _SEGMENTS_MAX = 32
@@ -31,9 +34,13 @@ class Journal:
 
     def write(self, record: Record) -> None:
         line = self._heads[type(record)] + self._encode(record)[1:] + b"\n"
-        if self._room < len(line):
-            self._rotate()
-        os.write(self._fd, line)
+        try:
+            if self._room < len(line):
+                self._rotate()
+            os.write(self._fd, line)
+        except OSError as error:  # a full disk must not cost the request its answer
+            log.error("journal: a record was lost: %s", error)
+            return
         self._room -= len(line)
 
     def read(self, since_ms: float = 0.0, function: str = "") -> Iterator[bytes]:

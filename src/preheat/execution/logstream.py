@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 
 from preheat.execution.output import OutputParser
 from preheat.kernel.function import LogEvent, LogSink
+
+log = logging.getLogger(__name__)
 
 _READ_BYTES = 262_144
 TAIL_BYTES = 4096
@@ -57,8 +60,9 @@ class LogStream:
         self._fd = -1
 
     def add(self, message: str) -> None:
-        """A platform line; held until the next `flush`."""
-        self._pending.append((epoch_ms(), message))
+        """A platform line; held until the next `flush`. "" adds nothing."""
+        if message:
+            self._pending.append((epoch_ms(), message))
 
     def begin(self) -> None:
         """An invocation starts: its tail starts empty."""
@@ -76,7 +80,10 @@ class LogStream:
         pending = self._pending
         if pending:
             self._pending = []
-            self._sink.put(self._group, self.name, pending)
+            try:
+                self._sink.put(self._group, self.name, pending)
+            except OSError as error:  # a full disk must not cost the request its answer
+                log.error("%s %s: %d log events lost: %s", self._group, self.name, len(pending), error)
             self._tail = (self._tail + "".join([message for _, message in pending]))[-TAIL_BYTES:]
 
     def tail(self) -> bytes:

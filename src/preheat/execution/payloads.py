@@ -38,10 +38,6 @@ def exit_error(request_id: str, code: int, error_type: str = "Runtime.ExitError"
     return error(error_type, f"RequestId: {request_id} Error: {exit_reason(code, error_type)}")
 
 
-def exit_line(request_id: str, code: int, error_type: str) -> str:
-    return f"RequestId: {request_id} Error: {exit_reason(code, error_type)}\n{error_type}\n"
-
-
 def response_too_large() -> bytes:
     message = f"Response payload size exceeded maximum allowed payload size ({MAX_RESPONSE_BYTES} bytes)."
     return error("Function.ResponseSizeTooLarge", message)

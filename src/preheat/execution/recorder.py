@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from preheat.execution import payloads
 from preheat.execution.channel import Ready
 from preheat.execution.journal import Journal
-from preheat.execution.logstream import LogStream
+from preheat.execution.logstream import LogStream, epoch_ms
 from preheat.execution.variables import SNAP_START
 from preheat.kernel import loglines
 from preheat.kernel.events import EnvironmentStarted, EnvironmentStopped, InitDone, InvocationDone, Restored
 from preheat.kernel.function import FunctionVersion, Invocation, InvokeResult
+from preheat.kernel.platformlog import JsonLog, PlatformLog, Report, TextLog
 
 
 @dataclass(slots=True)
@@ -36,6 +37,11 @@ class Recorder:
     ) -> None:
         self._identity = identity
         self._init_type = init_type
+        self._lines: PlatformLog = (
+            JsonLog(function.name, function.version, function.system_log_level)
+            if function.log_format == "JSON"
+            else TextLog()
+        )
         self._origin = "init"
         self._function = function
         self._log = log
@@ -59,8 +65,13 @@ class Recorder:
                 init_type=self._init_type,
             )
         )
-        line = loglines.restore_start if self._init_type == SNAP_START else loglines.init_start
-        self._log.add(line(*payloads.runtime_version(function)))
+        if function.image is not None:
+            return  # an image function's log has no INIT_START (FIDELITY.md, "Log lines")
+        runtime, now_ms = payloads.runtime_version(function), epoch_ms()
+        if self._init_type == SNAP_START:
+            self._log.add(self._lines.restore_start(runtime, now_ms))
+        else:
+            self._log.add(self._lines.init_start(runtime, self._init_type, now_ms))
         self._log.flush()
 
     def init_done(self, init_ms: float, ready: Ready, launched_ns: int, now_ns: int) -> None:
@@ -73,7 +84,7 @@ class Recorder:
 
     def restored(self, restore_ms: float, hooks_ms: float | None, origin: str) -> None:
         self._origin = origin
-        self._log.add(loglines.restore_report(restore_ms))
+        self._log.add(self._lines.restored(restore_ms, "", None, epoch_ms()))
         self._log.flush()
         function = self._function
         self._journal.write(
@@ -88,12 +99,18 @@ class Recorder:
             )
         )
 
+    def lost(self, request_id: str, reason: str, error_type: str) -> None:
+        self._log.add(self._lines.lost(request_id, reason, error_type, epoch_ms()))
+
+    def timed_out(self, request_id: str) -> None:
+        self._log.add(self._lines.timed_out(request_id, self._function.timeout_s, epoch_ms()))
+
     def init_report(self, init_ms: float, phase: str, status: str, error_type: str | None) -> None:
         """An init that failed; one that went well has no line of its own."""
         if self._init_type == SNAP_START:
-            self._log.add(loglines.restore_report(init_ms, status, error_type))
+            self._log.add(self._lines.restored(init_ms, status, error_type, epoch_ms()))
         else:
-            self._log.add(loglines.init_report(init_ms, phase, status, error_type))
+            self._log.add(self._lines.init_failed(init_ms, phase, status, error_type, epoch_ms()))
         self._log.flush()
         self._init(init_ms, status, error_type, None, None, None)
 
@@ -123,7 +140,7 @@ class Recorder:
 
     def invoke_started(self, serving: Serving) -> None:
         self._log.begin()
-        self._log.add(loglines.start(serving.invocation.request_id, self._function.version))
+        self._log.add(self._lines.start(serving.invocation.request_id, self._function.version, epoch_ms()))
         serving.started_ns = time.monotonic_ns()
 
     def invoke_done(self, serving: Serving, status: str, error_type: str | None, kept: bool) -> int:
@@ -138,20 +155,22 @@ class Recorder:
         else:
             duration_ms = round((now_ns - serving.started_ns) / 1e6, 2)
         billed = loglines.billed_ms(duration_ms, serving.init_ms)
-        self._log.add(loglines.end(invocation.request_id))
-        self._log.add(
-            loglines.report(
-                invocation.request_id,
-                duration_ms,
-                billed,
-                function.memory_mb,
-                self._peak_mb,
-                serving.init_ms,
-                "" if kept else status,
-                error_type if status == "error" else None,
-                serving.restore,
-            )
+        shown = "" if kept else status
+        shown_error = error_type if shown == "error" else None
+        now_ms = epoch_ms()
+        self._log.add(self._lines.end(invocation.request_id, shown, shown_error, duration_ms, now_ms))
+        report = Report(
+            invocation.request_id,
+            duration_ms,
+            billed,
+            function.memory_mb,
+            self._peak_mb,
+            serving.init_ms,
+            serving.restore,
+            shown,
+            shown_error,
         )
+        self._log.add(self._lines.report(report, now_ms))
         self._log.flush()
         self._journal.write(
             InvocationDone(

@@ -6,12 +6,15 @@ told from another environment's. Answers follow AWS's emulator (FIDELITY.md, "Ru
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from typing import Any
 
 from preheat.execution.channel import Ready, RuntimeListener, Work
 from preheat.kernel.http import Headers, HttpRequest, HttpResponse
 from preheat.net.http import HttpLimits, HttpServer, Respond
+from preheat.sandbox.network import RUNTIME_API, Isolated, isolated
 
 _BASE = "/2018-06-01/runtime"
 _JSON = ("Content-Type", "application/json")
@@ -46,9 +49,17 @@ def _response_body(request: HttpRequest) -> _ResponseBody | None:
 
 
 class RuntimeApiTransport:
+    """`isolated`: each listener in a network namespace of its own, which holds nothing else (takes root)."""
+
+    def __init__(self, *, isolated: bool = False) -> None:
+        self._isolated = isolated
+
     async def open(self, listener: RuntimeListener) -> RuntimeApi:
         channel = RuntimeApi(listener)
-        await channel.listen()
+        if self._isolated:
+            await channel.listen_apart(await asyncio.to_thread(isolated))
+        else:
+            await channel.listen()
         return channel
 
 
@@ -59,6 +70,7 @@ class RuntimeApi:
         self._listener: RuntimeListener | None = listener
         self._server = HttpServer(self._handle, _LIMITS, _response_body)
         self._address = ""
+        self._network_fd: int | None = None
         self._ready = False
         self._parked: Respond | None = None
         self._work: Work | None = None
@@ -68,14 +80,24 @@ class RuntimeApi:
     async def listen(self) -> None:
         self._address = f"127.0.0.1:{await self._server.listen('127.0.0.1', 0)}"
 
+    async def listen_apart(self, place: Isolated) -> None:
+        self._network_fd = place.network_fd
+        await self._server.listen_on(place.listener)
+        self._address = "{}:{}".format(*RUNTIME_API)
+
     def child_fd(self) -> int | None:
         return None
+
+    def network_fd(self) -> int | None:
+        return self._network_fd
 
     def environ(self) -> dict[str, str]:
         return {"AWS_LAMBDA_RUNTIME_API": self._address}
 
     def launched(self) -> None:
-        pass
+        if self._network_fd is not None:
+            os.close(self._network_fd)
+            self._network_fd = None
 
     def send(self, work: Work) -> None:
         self._work = work
@@ -83,6 +105,7 @@ class RuntimeApi:
 
     def close(self) -> None:
         self._listener = None
+        self.launched()
         self._server.close()
 
     def _handle(self, request: HttpRequest, respond: Respond) -> None:

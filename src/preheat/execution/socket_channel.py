@@ -36,6 +36,9 @@ class SocketChannel(asyncio.Protocol):
         assert self._theirs is not None
         return self._theirs.fileno()
 
+    def network_fd(self) -> int | None:
+        return None
+
     def environ(self) -> dict[str, str]:
         return {}
 

@@ -12,12 +12,15 @@ def runtime_variables(function: FunctionVersion, log_stream: str, endpoint_url: 
     """The function's own variables with AWS's reserved ones over them.
 
     The credentials are placeholders that the local cloud accepts; AWS_ENDPOINT_URL leads boto3 inside a
-    handler back to the local cloud unless the function sets another.
+    handler back to the local cloud unless the function sets another. An image's own variables stand below the
+    function's; AWS_EXECUTION_ENV is not set for it (the guide says so: its start script sets it).
     """
+    image = function.image
     return {
         "AWS_ENDPOINT_URL": endpoint_url,
         "LANG": "en_US.UTF-8",
         "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin:/bin:/opt/bin",
+        **(image.environ if image is not None else {"AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}"}),
         "TZ": ":UTC",
         **function.environment,
         "_HANDLER": function.handler,
@@ -26,7 +29,6 @@ def runtime_variables(function: FunctionVersion, log_stream: str, endpoint_url: 
         "AWS_SESSION_TOKEN": "test",
         "AWS_DEFAULT_REGION": function.region,
         "AWS_REGION": function.region,
-        "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
         "AWS_LAMBDA_FUNCTION_VERSION": function.version,
@@ -34,4 +36,5 @@ def runtime_variables(function: FunctionVersion, log_stream: str, endpoint_url: 
         "AWS_LAMBDA_LOG_FORMAT": function.log_format,
         "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group,
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
+        **({"AWS_LAMBDA_LOG_LEVEL": function.application_log_level} if function.application_log_level else {}),
     }

@@ -7,8 +7,8 @@ clock readings an import; "detailed" adds memory, files opened, the graph of imp
 the first invocations use.
 
 "Timed" leaves no frame of its own on the stack while anything runs. From Python 3.11 on, frames live in 16 KB
-chunks which a call across a chunk's end maps and unmaps each time (Objects/... `push_chunk`), so that one frame
-more or less anywhere below moves a function's init by some percent.
+chunks, and a call across a chunk's end maps one and unmaps it again each time (CPython's pystate.c, push_chunk),
+so that one frame more or less anywhere below moves a function's init by some percent.
 """
 
 import _ast

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from preheat.kernel.image import ImageProgram
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FunctionVersion:
@@ -42,6 +44,9 @@ class FunctionVersion:
     """A published version whose environments are restored from a snapshot taken after init."""
     layer_dirs: tuple[str, ...] = ()
     """Unpacked layers in the order attached; what AWS shows merged below /opt."""
+
+    image: ImageProgram | None = None
+    """What an image function's environments run; `runtime` and `code_dir` are empty then."""
 
     @property
     def qualified_arn(self) -> str:

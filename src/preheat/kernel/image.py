@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +31,19 @@ class ResolvedImage:
     """Digests of the uncompressed layers (diff ids), lowest first."""
     size_bytes: int
     """Of the compressed layers and the configuration: what was pushed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageProgram:
+    """What an environment of an image function runs: the image, its configuration overridden by the function's."""
+
+    layers: tuple[str, ...]
+    """Directories, lowest first."""
+    command: tuple[str, ...]
+    """Entry point and command in one."""
+    working_dir: str = "/"
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """The image's own variables."""
 
 
 class ImageSource(Protocol):

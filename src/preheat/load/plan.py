@@ -23,7 +23,8 @@ class LoadPlan:
     """One run. `function_facts` are the function's own (version, memory_mb, timeout_s, runtime, qualifier,
     snap_start, provisioned) for run.json.
 
-    `endpoint_url` is the local cloud's address, None where there is none to ask for a journal (AWS).
+    `endpoint_url` is the local cloud's address, None where there is none to ask for a journal (AWS). Environments
+    started since `prepared_at_s` (epoch seconds) belong to the run: provisioned ones are there before its first request.
     """
 
     function: str
@@ -41,6 +42,7 @@ class LoadPlan:
     extra: tuple[str, ...] = ()
     function_facts: dict[str, Any] = field(default_factory=dict)
     sample: dict[str, Any] | None = None
+    prepared_at_s: float | None = None
 
     @property
     def requests_csv(self) -> Path:

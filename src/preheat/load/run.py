@@ -80,8 +80,9 @@ def run(plan: LoadPlan, progress_to: TextIO | None) -> Result:
     collected = None
     if plan.endpoint_url and cloud:
         try:
+            since_ms = (plan.prepared_at_s or started_s) * 1000
             collected = journal.collect(
-                plan.endpoint_url, plan.function, started_s * 1000, tally.answered_ids, plan.out / "journal.jsonl"
+                plan.endpoint_url, plan.function, since_ms, tally.answered_ids, plan.out / "journal.jsonl"
             )
         except OSError as error:
             if progress_to is not None:

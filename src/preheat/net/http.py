@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -34,6 +35,12 @@ class HttpServer:
         self._sweeper = loop.call_later(front.limits.sweep_s, self._sweep, loop)
         port_: int = self._listener.sockets[0].getsockname()[1]
         return port_
+
+    async def listen_on(self, listener: socket.socket) -> None:
+        """Accept from a listening socket of the caller's making, which is ours from now on."""
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(lambda: HttpConnection(self._front), sock=listener, backlog=2048)
+        self._sweeper = loop.call_later(self._front.limits.sweep_s, self._sweep, loop)
 
     async def drain(self, grace_s: float) -> None:
         """Stop listening, let requests in flight finish for up to `grace_s`, then close."""

@@ -20,12 +20,17 @@ _DYING_S = 2.0
 
 def hierarchies() -> list[Path]:
     """The writable cgroup roots with one of our controllers: one for v2, several for v1."""
-    if (_ROOT / "cgroup.controllers").exists():
+    if is_unified():
         controllers = (_ROOT / "cgroup.controllers").read_text().split()
         roots = [_ROOT] if {"memory", "pids"} <= set(controllers) else []
     else:
         roots = [_ROOT / name for name in _CONTROLLERS if (_ROOT / name / "cgroup.procs").exists()]
     return [root for root in roots if os.access(root, os.W_OK)]
+
+
+def is_unified() -> bool:
+    """Version 2: one hierarchy for all controllers."""
+    return (_ROOT / "cgroup.controllers").exists()
 
 
 class CgroupParent:
@@ -85,6 +90,10 @@ class Cgroup:
         for path in self.paths:
             with contextlib.suppress(OSError):  # it has ended already
                 (path / "cgroup.procs").write_text(str(pid))
+
+    def open_procs(self) -> list[int]:
+        """Descriptors of the files by which a process joins; they are the caller's. Raises OSError."""
+        return [os.open(path / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for path in self.paths]
 
     def pids(self) -> list[int]:
         found: set[int] = set()
@@ -154,6 +163,14 @@ class Cgroup:
 
     def thaw(self) -> bool:
         return self._write("freezer.state", "THAWED") or self._write("cgroup.freeze", "0")
+
+    def open_thaw(self) -> tuple[int, str] | None:
+        """A descriptor for others to thaw it by, which is the caller's, and what to write there."""
+        for name, word in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+            file = self._file(name)
+            if file is not None:
+                return os.open(file, os.O_WRONLY | os.O_CLOEXEC), word
+        return None
 
     def _file(self, name: str) -> Path | None:
         if name not in self._files:

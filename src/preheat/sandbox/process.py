@@ -29,7 +29,7 @@ from preheat.sandbox.runtimes import Runtimes
 log = logging.getLogger(__name__)
 
 _GUEST = Path(preheat.__file__).parent / "guest"
-_MARK = "_PREHEAT_TMP"
+MARK = "_PREHEAT_TMP"
 """In every environment's first process: names its /tmp, and so finds what a dead server left behind."""
 
 
@@ -61,7 +61,7 @@ class ProcessFactory:
         for group in self.cgroups.left_over():
             killed += group.kill()
             group.remove()
-        killed += _kill_marked(str(self.root))
+        killed += kill_marked(str(self.root))
         shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir(parents=True, exist_ok=True)
         return killed
@@ -97,7 +97,7 @@ class ProcessSandbox:
             "_PREHEAT_RUNTIME_DIR": str(runtime_dir),
             "_PREHEAT_KEEP": os.pathsep.join(self.kept(launch)),
             "_PREHEAT_LAYERS": os.pathsep.join(launch.layer_dirs),
-            _MARK: str(self.tmp),
+            MARK: str(self.tmp),
         }
         descriptors = [launch.output_fd]
         if launch.channel_fd is not None:
@@ -139,7 +139,7 @@ class ProcessSandbox:
         if self._cgroup is not None:
             self._cgroup.kill()
         else:
-            _kill_marked(str(self.tmp))
+            kill_marked(str(self.tmp))
 
     def destroy(self) -> None:
         self.kill()
@@ -217,13 +217,13 @@ def _watch(process: subprocess.Popen[bytes], on_exit: OnExit) -> None:
     loop.add_reader(pidfd, exited)
 
 
-def _kill_marked(prefix: str) -> int:
+def kill_marked(prefix: str) -> int:
     """Kill every process whose environment names a /tmp below `prefix`, until none is found.
 
     For machines without cgroups, and for orphans: a daemon that left its session keeps the environment
     it was started with (/proc/<pid>/environ).
     """
-    wanted = f"{_MARK}={prefix}".encode()
+    wanted = f"{MARK}={prefix}".encode()
     killed = 0
     for _ in range(20):
         found = [pid for pid in _pids() if wanted in _environ(pid)]

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from preheat.kernel.image import ImageProgram
+
 
 @dataclass(frozen=True, slots=True)
 class Launch:
@@ -28,6 +30,11 @@ class Launch:
     """Given to a template only: the runtime stops at its restore point and serves forks on it."""
     layer_dirs: tuple[str, ...] = ()
     """Unpacked layers in the order attached; of two that hold the same module the later one's is found."""
+
+    image: ImageProgram | None = None
+    """What to run instead of a handler of `code_dir`; only the container sandbox can."""
+    network_fd: int | None = None
+    """The network namespace to run in, the caller's as the others; None: the machine's."""
 
 
 OnExit = Callable[[int], None]

@@ -21,6 +21,9 @@ _REPORTED = re.compile(r'REPORT RequestId: (\S+)|"type": ?"platform\.report".*?"
 _REPORTS = '?"REPORT RequestId" ?"platform.report"'
 """A filter pattern for either (CloudWatch Logs, "Filter pattern syntax")."""
 
+MOST_BURSTS = 5
+"""In one round."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -69,6 +72,7 @@ class Round:
             "wanted": self.wanted,
             "environments": self.environments,
             "unknown": self.unknown,
+            "invocations": len(self.answers),
             "cold": self.cold,
             "cold_ms": [answer.cold_ms for answer in self.answers if answer.cold_ms is not None],
             "failed": self.failed,
@@ -83,14 +87,23 @@ def run(
     invoke: Callable[[], Answer],
     streams: Callable[[Sequence[str], float], Mapping[str, str]],
 ) -> Round:
-    """Invoke `wanted` times at once, then ask which log stream each answer's request is in."""
+    """Invoke `wanted` times at once and ask which log stream each answer's request is in. While too few
+    environments answered and some of them had to start, do so again: a start takes longer than an answer, and a
+    machine starts only so many at once."""
     at, began = time.time(), time.perf_counter()
-    answers = at_once(invoke, wanted)
+    answers: list[Answer] = []
+    known: dict[str, str] = {}
+    for _ in range(MOST_BURSTS):
+        burst = at_once(invoke, wanted)
+        answers += burst
+        ids = [answer.request_id for answer in burst if answer.refused is None]
+        known |= streams(ids, at) if ids else {}
+        started = any(answer.cold_ms is not None for answer in burst)
+        if not started or len(set(known.values())) >= wanted or len(ids) < wanted:
+            break
     took_ms = (time.perf_counter() - began) * 1000
-    ids = [answer.request_id for answer in answers if answer.refused is None]
-    found = streams(ids, at) if ids else {}
-    known = {found[name] for name in ids if name in found}
-    return Round(number, at, wanted, took_ms, answers, len(known), sum(name not in found for name in ids))
+    unknown = sum(answer.refused is None and answer.request_id not in known for answer in answers)
+    return Round(number, at, wanted, took_ms, answers, len(set(known.values())), unknown)
 
 
 def at_once(invoke: Callable[[], Answer], count: int) -> list[Answer]:

@@ -45,11 +45,12 @@ def test_shares_add_up_to_the_whole(found: Profile) -> None:
 def test_time_memory_and_files_are_where_they_belong(found: Profile) -> None:
     heavy, inner = node(found, "heavy"), node(found, "heavy.inner")
     assert heavy.self_ms >= 30
-    assert 20 <= inner.self_ms < 60
+    assert inner.self_ms >= 20
+    assert heavy.self_ms + inner.ms <= heavy.ms
     assert heavy.ms >= 60  # with heavy.inner and shared, which it was the first to import
     assert inner in heavy.children
     memory = [item for item in found.root.walk() if item.kind == "statement" and item.self_memory > 20 << 20]
-    assert [item.line for item in memory] == [15]
+    assert [item.line for item in memory] == [14]
     (load,) = [item for item in found.root.walk() if item.kind == "statement" and item.line == 13]
     source = found.program.code_dir / "needed" / "tool.py"
     assert load.self_opened == 1
@@ -81,7 +82,7 @@ def test_what_nothing_used_is_named_with_what_it_costs_alone(found: Profile) -> 
     costs = {row.module: row for row in found.costs.unused}
     assert costs.keys() == {"heavy", "shared", "waste"}
     assert list(costs["heavy"].cost.modules) == ["heavy", "heavy.inner"]  # shared is needed.tool's as well
-    assert 50 <= costs["heavy"].cost.ms < costs["heavy"].cost.ms + node(found, "shared").ms
+    assert costs["heavy"].cost.ms == pytest.approx(node(found, "heavy").self_ms + node(found, "heavy.inner").self_ms)
     (place,) = costs["heavy"].places
     assert (place.file, place.line, place.text) == ("lambda_function.py", 6, "import heavy")
     assert {place.file for place in costs["shared"].places} == {"heavy/__init__.py", "needed/tool.py"}
@@ -101,8 +102,8 @@ def test_the_sum_agrees_with_init_unwatched(function: Function) -> None:
     program = function({"lambda_function.py": "import time\ntime.sleep(0.5)\ndef lambda_handler(e, c): ...\n"})
     found = run(program)
     assert found.init_ms >= 500
-    assert abs(found.difference_percent) < 10
-    assert not [warning for warning in found.warnings if "differs by" in warning and found.root.ms < 510]
+    assert found.root.ms >= 500
+    assert abs(found.difference_percent) < 15
 
 
 def test_errors_of_invocations_are_warned_of(function: Function) -> None:

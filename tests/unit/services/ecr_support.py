@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import tarfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class Bench:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
-        self.now_s = 1_800_000_000.0
+        self.now_s = time.time()
         self.open()
         for name in ("app", "other"):
             self.registry.store.put_repository(Repository(name, self.now_s))

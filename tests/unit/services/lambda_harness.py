@@ -15,6 +15,7 @@ from preheat.aws.context import OperationContext
 from preheat.kernel.errors import PreheatError
 from preheat.kernel.function import FunctionVersion, Invocation, InvokeResult
 from preheat.kernel.http import HttpRequest
+from preheat.kernel.image import ImageSource
 from preheat.kernel.settings import Settings
 from preheat.services.lambda_.provider import LambdaProvider
 
@@ -102,9 +103,11 @@ def creation(name: str = "iris", **more: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def provider_in(data_dir: Path, invoker: FakeInvoker | None = None, **settings: Any) -> AsyncIterator[Any]:
+async def provider_in(
+    data_dir: Path, invoker: FakeInvoker | None = None, images: ImageSource | None = None, **settings: Any
+) -> AsyncIterator[Any]:
     """A started provider (typed loosely: tests reach for its operations by name)."""
-    provider = LambdaProvider(Settings(data_dir=data_dir, **settings), invoker or FakeInvoker(), this_python)
+    provider = LambdaProvider(Settings(data_dir=data_dir, **settings), invoker or FakeInvoker(), this_python, images)
     await provider.start()
     try:
         yield provider

@@ -75,6 +75,61 @@ def test_principals(tmp_path: Path, principal: str, shown: object) -> None:
     asyncio.run(scenario())
 
 
+def test_a_principal_that_is_nobody(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with provider_in(tmp_path) as provider:
+            await created(provider)
+            with pytest.raises(AwsError, match="The provided principal was invalid"):
+                provider.add_permission(CONTEXT, {**PERMISSION, "Principal": "invalid.nonaws.com"})
+
+    asyncio.run(scenario())
+
+
+def test_an_alias_and_a_version_have_policies_of_their_own(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with provider_in(tmp_path) as provider:
+            await created(provider)
+            provider.publish_version(CONTEXT, {"FunctionName": "iris"})
+            alias = {"FunctionName": "iris", "Name": "prod"}
+            before = provider.create_alias(CONTEXT, {**alias, "FunctionVersion": "1"})["RevisionId"]
+            for qualifier in ("1", "prod"):
+                added = provider.add_permission(CONTEXT, {**PERMISSION, "Qualifier": qualifier})
+                assert json.loads(added["Statement"])["Resource"] == f"{ARN}iris:{qualifier}"
+            after = provider.get_alias(CONTEXT, alias)["RevisionId"]
+            assert after != before
+            assert provider.get_policy(CONTEXT, {"FunctionName": "iris:prod"})["RevisionId"] == after
+            with pytest.raises(AwsError, match="The resource you requested does not exist"):
+                provider.get_policy(CONTEXT, {"FunctionName": "iris"})
+            for qualifier, message in (
+                ("$LATEST", "We currently do not support adding policies for $LATEST."),
+                ("nope", f"Cannot find alias arn: {ARN}iris:nope"),
+                ("9", f"Function not found: {ARN}iris:9"),
+            ):
+                with pytest.raises(AwsError) as error:
+                    provider.add_permission(CONTEXT, {**PERMISSION, "Qualifier": qualifier})
+                assert error.value.message == message
+            provider.delete_alias(CONTEXT, alias)
+            provider.create_alias(CONTEXT, {**alias, "FunctionVersion": "1"})
+            with pytest.raises(AwsError, match="The resource you requested does not exist"):
+                provider.get_policy(CONTEXT, {"FunctionName": "iris:prod"})
+
+    asyncio.run(scenario())
+
+
+def test_tags_belong_to_functions_alone(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with provider_in(tmp_path) as provider:
+            before = await created(provider)
+            provider.publish_version(CONTEXT, {"FunctionName": "iris"})
+            with pytest.raises(AwsError, match="Tags on function aliases and versions are not supported"):
+                provider.tag_resource(CONTEXT, {"Resource": f"{ARN}iris:1", "Tags": {"a": "b"}})
+            provider.tag_resource(CONTEXT, {"Resource": f"{ARN}iris", "Tags": {"a": "b"}})
+            after = provider.get_function_configuration(CONTEXT, {"FunctionName": "iris"})
+            assert after["RevisionId"] != before["RevisionId"], "recorded on AWS"
+
+    asyncio.run(scenario())
+
+
 def test_tags_are_added_replaced_and_removed(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with provider_in(tmp_path) as provider:

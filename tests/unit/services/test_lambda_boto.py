@@ -107,8 +107,8 @@ def test_errors_are_the_clients_own_classes(aws: Any) -> None:
         client.create_function(**creation())
     with pytest.raises(client.exceptions.InvalidParameterValueException, match="Could not unzip"):
         client.create_function(**creation("rose", Code={"ZipFile": b"junk"}))
-    with pytest.raises(ClientError, match="ImageConfig is not built in preheat yet") as refusal:
-        client.create_function(**creation("rose", ImageConfig={"Command": ["x"]}))
+    with pytest.raises(ClientError, match="VpcConfig is not built in preheat yet") as refusal:
+        client.create_function(**creation("rose", VpcConfig={"SubnetIds": ["subnet-1"]}))
     assert refusal.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
     with pytest.raises(ClientError) as refusal:
         client.update_function_configuration(FunctionName="nobody", Timeout=901)

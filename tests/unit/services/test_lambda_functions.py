@@ -97,7 +97,10 @@ def test_a_directory_is_a_package(tmp_path: Path) -> None:
         ),
         ({"Code": {}}, (400, "InvalidParameterValueException", "Please provide a source for function code.")),
         ({"Handler": None}, (400, "InvalidParameterValueException", "Runtime and Handler are mandatory parameters")),
-        ({"PackageType": "Image"}, (501, "NotImplementedException", "PackageType Image is not built")),
+        (
+            {"PackageType": "Image", "Runtime": None, "Handler": None, "Code": {"ImageUri": "host/iris:1"}},
+            (501, "NotImplementedException", "PackageType Image is not built"),
+        ),
         ({"Runtime": "python3.8"}, (400, "InvalidParameterValueException", "no interpreter for runtime python3.8")),
         ({"FunctionName": "x" * 65}, (400, "ValidationException", "Member must have length less than or equal to 64")),
         ({"Code": {"ZipFile": b"PK"}}, (400, "InvalidParameterValueException", "Could not unzip uploaded file.")),

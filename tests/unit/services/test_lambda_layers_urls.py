@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lambda_harness import ARN, CONTEXT, FakeInvoker, created, creation, provider_in, zipped
+from lambda_harness import ARN, CONTEXT, SOURCE, FakeInvoker, created, creation, provider_in, zipped
 
 from preheat.kernel.errors import AwsError
+from preheat.services.lambda_ import archive
 
 IRIS = {"FunctionName": "iris"}
 LAYER = "arn:aws:lambda:us-east-1:000000000000:layer:"
@@ -111,6 +112,24 @@ def test_layers_refused(tmp_path: Path, layers: list[str], message: str) -> None
     asyncio.run(scenario())
 
 
+def test_code_and_layers_together_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with provider_in(tmp_path) as provider:
+            await publish(provider)
+            await created(provider)
+            monkeypatch.setattr(archive, "MAX_UNZIPPED_BYTES", len(SOURCE) + 9)
+            with pytest.raises(AwsError) as error:
+                await provider.update_function_configuration(CONTEXT, {**IRIS, "Layers": [f"{LAYER}tools:1"]})
+            assert error.value.message == (
+                "Function code combined with layers exceeds the maximum allowed size of "
+                f"{len(SOURCE) + 9} bytes. The actual size is {len(SOURCE) + 10} bytes."
+            )
+            monkeypatch.setattr(archive, "MAX_UNZIPPED_BYTES", len(SOURCE) + 10)
+            await provider.update_function_configuration(CONTEXT, {**IRIS, "Layers": [f"{LAYER}tools:1"]})
+
+    asyncio.run(scenario())
+
+
 def test_a_layers_policy(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with provider_in(tmp_path) as provider:
@@ -142,7 +161,8 @@ def test_a_function_url_from_creation_to_deletion(tmp_path: Path) -> None:
             url_id = made["FunctionUrl"].removeprefix("http://").partition(".")[0]
             assert len(url_id) == 32
             assert made["FunctionUrl"] == f"http://{url_id}.lambda-url.us-east-1.localhost:4599/"
-            assert (made["FunctionArn"], made["InvokeMode"]) == (f"{ARN}iris", "BUFFERED")
+            assert (made["FunctionArn"], made["InvokeMode"]) == (f"{ARN}iris", None), "shown where given"
+            assert provider.get_function_url_config(CONTEXT, IRIS)["InvokeMode"] == "BUFFERED"
             version, url = provider.lookup_url(url_id)
             assert version is provider.resolve("iris")
             assert (url.function_arn, url.auth_type, url.cors) == (f"{ARN}iris", "NONE", cors)

@@ -67,7 +67,7 @@ def test_what_is_within_the_limits_becomes_a_field(params: dict[str, Any], field
             {"Runtime": "python3.7"},
             "InvalidParameterValueException",
             "Value python3.7 at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: "
-            "[python3.8, python3.9, python3.10, python3.11, python3.12, python3.13] or be a valid ARN",
+            "[python3.8, python3.9, python3.10, python3.11, python3.12, python3.13, python3.14] or be a valid ARN",
         ),
         (
             {"Environment": {"Variables": {"AWS_REGION": "x", "OK": "y"}}},
@@ -114,8 +114,7 @@ def test_memory_is_taken_exactly_between_its_limits(memory_mb: int) -> None:
     "params",
     [
         {"VpcConfig": {"SubnetIds": ["subnet-1"]}},
-        {"PackageType": "Image"},
-        {"Code": {"ImageUri": "uri"}},
+        {"FileSystemConfigs": [{"Arn": "arn"}]},
     ],
 )
 def test_what_is_not_built_says_so_and_is_never_ignored(params: dict[str, Any]) -> None:

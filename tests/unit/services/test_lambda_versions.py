@@ -233,6 +233,9 @@ def test_routes_refused(tmp_path: Path, version: str, weights: dict[str, float],
                 provider.create_alias(CONTEXT, {**params, "RoutingConfig": {"AdditionalVersionWeights": weights}})
             assert message in error.value.message
             assert provider.list_aliases(CONTEXT, IRIS)["Aliases"] == []
+            with pytest.raises(AwsError) as error:
+                provider.create_alias(CONTEXT, {"FunctionName": "rose", "Name": "prod", "FunctionVersion": "1"})
+            assert error.value.message == f"Function not found: {ARN}rose:1", "as recorded on AWS"
 
     asyncio.run(scenario())
 

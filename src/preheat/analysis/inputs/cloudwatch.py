@@ -53,7 +53,6 @@ def read(text: str) -> tuple[list[Event], int]:
 
 
 def _csv(text: str, names: list[str], delimiter: str) -> tuple[list[Event], int]:
-    csv.field_size_limit(1 << 30)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     next(reader, None)
     at = _column(names, TIMES)

@@ -15,21 +15,25 @@ from preheat.analysis.server_log import ERROR, OK, TIMEOUT, ServerLog, assemble
 LARGE_BYTES = 32 << 20
 """Below this, reading line by line takes under a second or two."""
 
+_NAN = "'NaN'::DOUBLE"
 _FIELDS = """
-    {at} AS at_ms,
-    try_cast(split_part(split_part(m, chr(9), 2), ' ', 2) AS DOUBLE) AS duration_ms,
-    try_cast(split_part(split_part(m, chr(9), 3), ' ', 3) AS DOUBLE) AS billed_ms,
-    try_cast(split_part(split_part(m, chr(9), 4), ' ', 3) AS DOUBLE) AS memory_mb,
-    try_cast(split_part(split_part(m, chr(9), 5), ' ', 4) AS DOUBLE) AS max_memory_mb,
-    CASE WHEN contains(m, chr(9) || 'Init Duration: ')
-         THEN try_cast(regexp_extract(m, '\\tInit Duration: ([0-9.]+) ms', 1) AS DOUBLE) END AS init_ms,
-    CASE WHEN contains(m, chr(9) || 'Restore Duration: ')
-         THEN try_cast(regexp_extract(m, '\\tRestore Duration: ([0-9.]+) ms', 1) AS DOUBLE) END AS restore_ms,
-    CASE WHEN NOT contains(m, chr(9) || 'Status: ') THEN {ok}
-         WHEN contains(m, 'Status: timeout') THEN {timeout}
-         WHEN contains(m, 'Status: success') THEN {ok} ELSE {error} END AS status,
+    starts_with(m, 'REPORT ') AS is_report,
+    coalesce({at}, {nan}) AS at_ms,
+    coalesce(try_cast(split_part(split_part(m, chr(9), 2), ' ', 2) AS DOUBLE), {nan}) AS duration_ms,
+    coalesce(try_cast(split_part(split_part(m, chr(9), 3), ' ', 3) AS DOUBLE), {nan}) AS billed_ms,
+    coalesce(try_cast(split_part(split_part(m, chr(9), 4), ' ', 3) AS DOUBLE), {nan}) AS memory_mb,
+    coalesce(try_cast(split_part(split_part(m, chr(9), 5), ' ', 4) AS DOUBLE), {nan}) AS max_memory_mb,
+    CASE WHEN contains(m, 'Init Duration: ') THEN coalesce(
+        try_cast(regexp_extract(m, '\\bInit Duration: ([0-9.]+) ms', 1) AS DOUBLE), {nan}) ELSE {nan} END AS init_ms,
+    CASE WHEN contains(m, '\tRestore Duration: ') THEN coalesce(
+        try_cast(regexp_extract(m, '\\tRestore Duration: ([0-9.]+) ms', 1) AS DOUBLE), {nan})
+        ELSE {nan} END AS restore_ms,
+    CASE WHEN NOT contains(m, '\tStatus: ') THEN {ok}
+         WHEN contains(m, '\tStatus: timeout') THEN {timeout}
+         WHEN contains(m, '\tStatus: success') THEN {ok} ELSE {error} END::UTINYINT AS status,
     {stream} AS environment
 """
+_WANTED = "starts_with(m, 'REPORT RequestId: ') OR starts_with(m, 'INIT_REPORT ')"
 
 
 def is_large(path: Path) -> bool:
@@ -58,7 +62,7 @@ def _named(names: list[str], wanted: tuple[str, ...]) -> int | None:
 
 
 def _query(connection: Any, path: Path, at: int, message: int, stream: int | None, width: int) -> ServerLog | None:
-    connection.execute("SET preserve_insertion_order = false")
+    connection.execute("SET enable_progress_bar = false")
     columns = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(width))
     source = (
         f"read_csv(?, columns = {{{columns}}}, header = true, delim = ',', quote = '\"', escape = '\"', "
@@ -68,46 +72,42 @@ def _query(connection: Any, path: Path, at: int, message: int, stream: int | Non
     where = "(hash(s) >> 34)::INTEGER" if stream is not None else "-1"
     name = "NULL" if stream is None else f"c{stream}"
     inner = f"SELECT c{at} AS t, c{message} AS m, {name} AS s FROM {source}"
-    fields = _FIELDS.format(at=time, ok=OK, timeout=TIMEOUT, error=ERROR, stream=where)
-    reports = connection.execute(
-        f"SELECT {fields} FROM ({inner}) WHERE starts_with(m, 'REPORT RequestId: ')", [str(path)]
-    ).fetchnumpy()
-    inits = connection.execute(
-        f"SELECT {time} AS at_ms, try_cast(regexp_extract(m, 'Init Duration: ([0-9.]+) ms', 1) AS DOUBLE) AS init_ms, "
-        f"{where} AS environment FROM ({inner}) WHERE starts_with(m, 'INIT_REPORT ')",
-        [str(path)],
-    ).fetchnumpy()
-    return _log(reports, inits)
+    fields = _FIELDS.format(at=time, nan=_NAN, ok=OK, timeout=TIMEOUT, error=ERROR, stream=where)
+    rows = connection.execute(f"SELECT {fields} FROM ({inner}) WHERE {_WANTED}", [str(path)]).fetchnumpy()
+    return _log({name: _plain(values) for name, values in rows.items()})
 
 
-def _log(reports: dict[str, Any], inits: dict[str, Any]) -> ServerLog | None:
+def _log(rows: dict[str, Any]) -> ServerLog | None:
+    """Sort the rows by time and part REPORT from INIT_REPORT; None if a line is not as we know it."""
     import numpy as np
 
-    plain = {name: _filled(values) for name, values in reports.items() if name not in ("status", "environment")}
-    for needed in ("at_ms", "duration_ms", "billed_ms"):
-        if np.isnan(plain[needed]).any():
-            return None  # not the lines we know: let them be read one by one
-    if not len(plain["at_ms"]):
+    rows = _in_order(rows)
+    is_report = rows.pop("is_report").astype(bool)
+    inits = list(zip(*(rows[name][~is_report].tolist() for name in ("at_ms", "init_ms", "environment")), strict=True))
+    if inits:
+        rows = {name: values[is_report] for name, values in rows.items()}
+    if not len(rows["at_ms"]) or any(np.isnan(rows[needed]).any() for needed in ("at_ms", "duration_ms", "billed_ms")):
         return None
-    order = np.argsort(plain["at_ms"], kind="stable")
-    return assemble(
-        {name: values[order] for name, values in plain.items()},
-        status=np.asarray(reports["status"])[order].astype(np.uint8),
-        environment=np.asarray(reports["environment"])[order].astype(np.int32),
-        request_ids=None,
-        inits=list(
-            zip(
-                _filled(inits["at_ms"]).tolist(),
-                _filled(inits["init_ms"]).tolist(),
-                np.asarray(inits["environment"]).tolist(),
-                strict=True,
-            )
-        ),
-    )
+    status, environment = rows.pop("status"), rows.pop("environment").astype(np.int32)
+    return assemble(rows, status=status, environment=environment, request_ids=None, inits=inits)
 
 
-def _filled(values: Any) -> Any:
-    """DuckDB gives masked arrays where values are missing; here they are nan."""
+def _in_order(rows: dict[str, Any]) -> dict[str, Any]:
+    """Oldest first; exports are sorted one way or the other, or pieces of them are put together."""
     import numpy as np
 
-    return np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)
+    at_ms = rows["at_ms"]
+    steps = np.diff(at_ms)
+    if (steps >= 0).all():
+        return rows
+    if (steps <= 0).all():
+        return {name: values[::-1] for name, values in rows.items()}
+    order = np.argsort(at_ms, kind="stable")
+    return {name: values[order] for name, values in rows.items()}
+
+
+def _plain(values: Any) -> Any:
+    """DuckDB gives masked arrays where values could be missing; here none are."""
+    import numpy as np
+
+    return values.data if isinstance(values, np.ma.MaskedArray) else values

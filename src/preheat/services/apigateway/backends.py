@@ -15,7 +15,7 @@ from preheat.services.apigateway import refusals
 from preheat.services.apigateway.call import Call
 from preheat.services.apigateway.event import encode_event
 from preheat.services.apigateway.expressions import STAGE_VARIABLE
-from preheat.services.apigateway.http_backend import call_http, proxied_headers
+from preheat.services.apigateway.http_backend import call_http, passed_headers
 from preheat.services.apigateway.lambdas import Lambdas
 from preheat.services.apigateway.mapping import map_request
 from preheat.services.apigateway.media import BinaryMediaTypes
@@ -104,7 +104,7 @@ class Backends:
         parameters = integration.request_parameters if isinstance(integration.request_parameters, dict) else {}
         mapping = map_request(call, parameters)
         mapping.header.setdefault("Content-Type", call.request.header("content-type") or "application/json")
-        answer = await call_http(call, _uri(call), _method(call), mapping, body)
+        answer = await call_http(_uri(call), _method(call), mapping, body, call.route.timeout_s)
         call.integration_status = answer.status
         return response(call, answer)
 
@@ -113,10 +113,10 @@ class Backends:
         integration = call.route.integration
         parameters = integration.request_parameters if isinstance(integration.request_parameters, dict) else {}
         mapping = map_request(call, parameters)
-        mapping.header = {**proxied_headers(call), **mapping.header}
+        mapping.header = {**passed_headers(call.headers()), **mapping.header}
         mapping.querystring = {**(call.event["multiValueQueryStringParameters"] or {}), **mapping.querystring}
         mapping.path = {**call.path_parameters, **mapping.path}
-        answer = await call_http(call, _uri(call), _method(call), mapping, call.request.body)
+        answer = await call_http(_uri(call), _method(call), mapping, call.request.body, call.route.timeout_s)
         call.integration_status = answer.status
         return HttpResponse(answer.status, list(answer.headers), answer.body)
 

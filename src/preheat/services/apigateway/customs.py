@@ -16,6 +16,32 @@ from preheat.services.apigateway.patch import Patch, patches
 from preheat.services.apigateway.refusals import DEFAULT_TEMPLATE, STATUSES
 from preheat.services.apigateway.store import ApiState
 
+_OPERATIONS = ("add", "remove", "move", "test", "replace", "copy")
+_TYPES = (
+    "REQUEST_TOO_LARGE",
+    "RESOURCE_NOT_FOUND",
+    "AUTHORIZER_CONFIGURATION_ERROR",
+    "MISSING_AUTHENTICATION_TOKEN",
+    "BAD_REQUEST_BODY",
+    "INVALID_SIGNATURE",
+    "INVALID_API_KEY",
+    "BAD_REQUEST_PARAMETERS",
+    "AUTHORIZER_FAILURE",
+    "UNAUTHORIZED",
+    "INTEGRATION_TIMEOUT",
+    "ACCESS_DENIED",
+    "DEFAULT_4XX",
+    "DEFAULT_5XX",
+    "WAF_FILTERED",
+    "QUOTA_EXCEEDED",
+    "THROTTLED",
+    "API_CONFIGURATION_ERROR",
+    "UNSUPPORTED_MEDIA_TYPE",
+    "INTEGRATION_FAILURE",
+    "EXPIRED_TOKEN",
+)
+"""In the order of AWS's own message (recorded)."""
+
 
 class CustomResponseOperations(ApiOperations):
     """Put, Get, Update, Delete of GatewayResponse."""
@@ -41,6 +67,7 @@ class CustomResponseOperations(ApiOperations):
 
     def update_gateway_response(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         state = self._api(context, params)
+        _check_operations(params)
         custom = msgspec.structs.replace(_shown(state, _kind(params)), default_response=False)
         for patch in patches(params):
             custom = _patched(custom, patch)
@@ -62,14 +89,22 @@ def _kind(params: dict[str, Any]) -> str:
         raise AwsError(
             "ValidationException",
             f"1 validation error detected: Value '{kind}' at 'responseType' failed to satisfy constraint: "
-            f"Member must satisfy enum value set: [{', '.join(STATUSES)}]",
+            f"Member must satisfy enum value set: [{', '.join(_TYPES)}]",
         )
     return kind
 
 
 def _shown(state: ApiState, kind: str) -> CustomResponse:
-    """The API's own, or the default of that type."""
-    return state.gateway_responses.get(kind) or CustomResponse(
+    """The API's own, or what it is by default: its family's default where the API has one (recorded)."""
+    own = state.gateway_responses.get(kind)
+    if own is not None:
+        return own
+    family = "DEFAULT_5XX" if STATUSES[kind].startswith("5") else "DEFAULT_4XX"
+    default = state.gateway_responses.get(family) if STATUSES[kind] else None
+    if default is not None:
+        status_code = default.status_code or STATUSES[kind]
+        return msgspec.structs.replace(default, response_type=kind, status_code=status_code, default_response=True)
+    return CustomResponse(
         response_type=kind,
         status_code=present(STATUSES[kind]),
         response_templates={"application/json": DEFAULT_TEMPLATE},
@@ -78,19 +113,32 @@ def _shown(state: ApiState, kind: str) -> CustomResponse:
 
 
 def _patched(custom: CustomResponse, patch: Patch) -> CustomResponse:
+    """Only what exists may be replaced, and nothing by an empty value (recorded)."""
     match patch.parts:
-        case ("statusCode",):
+        case ("statusCode",) if patch.op == "replace":
             return msgspec.structs.replace(custom, status_code=present(patch.value))
         case ("responseParameters" | "responseTemplates" as member, key):
             attribute = "response_parameters" if member == "responseParameters" else "response_templates"
             changed = dict(getattr(custom, attribute))
+            if patch.op != "add" and key not in changed:
+                raise errors.not_found("Invalid parameter name specified")
             if patch.op == "remove":
-                changed.pop(key, None)
+                del changed[key]
+            elif not patch.value:
+                raise errors.bad_request(f"Invalid null or empty value in {member}")
             else:
                 changed[key] = patch.value
             return msgspec.structs.replace(custom, **{attribute: changed})
         case _:
-            raise errors.bad_request(
-                f"Invalid patch path  '{patch.path}' specified for op '{patch.op}'. Must be one of: "
-                "[/statusCode, /responseParameters, /responseTemplates]"
+            raise errors.bad_request(f"Invalid patch path {patch.path or 'null'}")
+
+
+def _check_operations(params: dict[str, Any]) -> None:
+    for number, raw in enumerate(params.get("patchOperations") or (), start=1):
+        if raw.get("op") not in _OPERATIONS:
+            raise AwsError(
+                "ValidationException",
+                f"1 validation error detected: Value '{raw.get('op')}' at 'updateGatewayResponseInput.patchOperations."
+                f"{number}.member.op' failed to satisfy constraint: "
+                f"Member must satisfy enum value set: [{', '.join(_OPERATIONS)}]",
             )

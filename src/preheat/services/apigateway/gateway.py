@@ -63,10 +63,8 @@ class Gateway:
         self._store = store
         self._account_id = account_id
         self._region = region
-        self._lambdas = Lambdas(invoker, functions)
-        self.pipeline = Pipeline(
-            Authorization(self._lambdas), Admission(store), Backends(self._lambdas), AccessLog(logs)
-        )
+        self.lambdas = Lambdas(invoker, functions)
+        self.pipeline = Pipeline(Authorization(self.lambdas), Admission(store), Backends(self.lambdas), AccessLog(logs))
         self._compiled: dict[tuple[str, str], DeployedStage] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -130,10 +128,11 @@ class Gateway:
             variables=variables or UNSET,
         )
         compiled = DeployedStage(self._account_id, api_id, stage, deployment, self._region)
+        resource = deployment.resources[0].path
         found = compiled.routes.find(path, request.method)
-        if found is None:
-            return plain_response(refusals.MISSING_AUTHENTICATION_TOKEN, own_headers)
-        return await self.pipeline.answer(Call(request, compiled, found[0], path, found[1], ids, own_headers))
+        # a path that is not the resource's is tested all the same, without path parameters (recorded)
+        route, parameters = found or (compiled.routes.find(resource, request.method) or (None, {}))[:1] + ({},)
+        return await self.pipeline.answer(Call(request, compiled, route, path, parameters, ids, []))
 
     def _invoke(self, route: Route, event: bytes, exchange: _Exchange) -> None:
         """Start the invocation; its future or the timer, whichever is first, answers."""
@@ -144,7 +143,7 @@ class Gateway:
             exchange.fail(refusals.TOO_LARGE)
             return
         try:
-            future = self._lambdas.start(route.function_arn, event, exchange.ids, exchange.request.received_ns)
+            future = self.lambdas.start(route.function_arn, event, exchange.ids, exchange.request.received_ns)
         except AwsError as error:
             logger.info("request %s: %s", exchange.ids.request, error)
             exchange.fail(refusals.INTERNAL_ERROR)
@@ -222,7 +221,8 @@ class _Exchange:
             "path": self.request.path,
             "identity": {"sourceIp": self.request.client_host},
         }
-        self._send(custom_response(refusal, customs, self._own_headers, self.request, context))
+        variables = self._stage.variables or {}
+        self._send(custom_response(refusal, customs, self._own_headers, self.request, context, variables))
 
     def _send(self, response: HttpResponse) -> None:
         respond, self._respond = self._respond, None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+from collections.abc import Mapping
 from urllib.parse import quote, urlencode, urlsplit
 
 from preheat.kernel.http import Headers
 from preheat.services.apigateway import refusals
-from preheat.services.apigateway.call import Call
 from preheat.services.apigateway.expressions import is_loopback
 from preheat.services.apigateway.mapping import RequestMapping
 from preheat.services.apigateway.refusals import Refused
@@ -19,7 +19,7 @@ _HOP_BY_HOP = frozenset(
 )
 
 
-async def call_http(call: Call, uri: str, method: str, mapping: RequestMapping, body: bytes) -> BackendResponse:
+async def call_http(uri: str, method: str, mapping: RequestMapping, body: bytes, timeout_s: float) -> BackendResponse:
     """One request to the endpoint that `uri` names after `{name}` parts are filled in.
 
     Raises Refused: 500 where the URI is unusable or not on this machine, 504 where nobody answers in time.
@@ -31,7 +31,6 @@ async def call_http(call: Call, uri: str, method: str, mapping: RequestMapping, 
         raise Refused(refusals.INTERNAL_ERROR, f"{uri} is not http:// to this machine")
     target = parts.path or "/"
     query = "&".join(part for part in (parts.query, urlencode(mapping.querystring, doseq=True)) if part)
-    timeout_s = call.route.timeout_s
     try:
         return await asyncio.wait_for(
             asyncio.to_thread(
@@ -52,9 +51,9 @@ async def call_http(call: Call, uri: str, method: str, mapping: RequestMapping, 
         raise Refused(refusals.INTEGRATION_FAILURE, str(error)) from error
 
 
-def proxied_headers(call: Call) -> dict[str, str]:
+def passed_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The client's headers as an HTTP_PROXY target gets them."""
-    return {name: value for name, value in call.headers().items() if name.lower() not in _HOP_BY_HOP}
+    return {name: value for name, value in headers.items() if name.lower() not in _HOP_BY_HOP}
 
 
 def _exchange(

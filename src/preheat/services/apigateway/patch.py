@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import UNSET
 
 from preheat.services.apigateway.errors import bad_request
 
@@ -80,17 +79,17 @@ def patch_map(current: Mapping[str, str], patch: Patch) -> dict[str, str]:
 def patch_members(value: _S, changes: Iterable[Patch], members: Mapping[str, Member]) -> _S:
     """A value with some members replaced; `members` names what may be, by its path without the slash.
 
-    `remove` makes an optional member absent. Raises BadRequestException for any other path.
+    Raises AWS's words for any other path or operation (recorded for models and request validators).
     """
     for patch in changes:
+        prefix = f"Invalid patch path  '{patch.path}' specified for op '{patch.op}'."
+        if patch.op != "replace":
+            raise bad_request(f"{prefix} Please choose supported operations")
         name = "/".join(patch.parts)
         if name not in members:
-            allowed = ", ".join(f"/{known}" for known in members)
-            raise bad_request(
-                f"Invalid patch path  '{patch.path}' specified for op '{patch.op}'. Must be one of: [{allowed}]"
-            )
+            raise bad_request(f"{prefix} Must be one of: [{', '.join(f'/{known}' for known in members)}]")
         attribute, convert = members[name]
-        value = msgspec.structs.replace(value, **{attribute: UNSET if patch.op == "remove" else convert(patch.value)})
+        value = msgspec.structs.replace(value, **{attribute: convert(patch.value)})
     return value
 
 

@@ -48,4 +48,4 @@ class Pipeline:
 
 def _refused(call: Call, refusal: Refusal) -> HttpResponse:
     customs = call.stage.deployment.gateway_responses
-    return custom_response(refusal, customs, call.own_headers, call.request, call.context())
+    return custom_response(refusal, customs, call.own_headers, call.request, call.context(), call.stage.variables or {})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -114,6 +115,7 @@ def custom_response(
     own_headers: Headers,
     request: HttpRequest,
     context: dict[str, Any],
+    stage_variables: Mapping[str, str],
 ) -> HttpResponse:
     """The answer as the API's gateway responses want it: its own type's, else its family's default.
 
@@ -130,6 +132,7 @@ def custom_response(
     templates = custom.response_templates or {"application/json": DEFAULT_TEMPLATE}
     accept = request.header("accept") or ""
     kind = next((kind for kind in (accept, "application/json") if kind in templates), next(iter(templates)))
+    variables = {"context": context, "stageVariables": stage_variables}
     headers: Headers = [*own_headers, ("x-amzn-ErrorType", refusal.error_type)]
     for target, source in custom.response_parameters.items():
         value = _header_value(source, request, context)
@@ -137,7 +140,7 @@ def custom_response(
             headers.append((target.removeprefix("gatewayresponse.header."), value))
     if not any(name.lower() == "content-type" for name, _ in headers):
         headers.insert(0, ("Content-Type", kind))
-    return HttpResponse(status, headers, substitute(templates[kind], {"context": context}).encode())
+    return HttpResponse(status, headers, substitute(templates[kind], variables).encode())
 
 
 def _error(refusal: Refusal) -> dict[str, str]:
@@ -150,11 +153,14 @@ def _error(refusal: Refusal) -> dict[str, str]:
 
 
 def _header_value(source: str, request: HttpRequest, context: dict[str, Any]) -> str:
-    """`'static'`, `context.x` or `method.request.header.X`; "" where there is nothing."""
+    """`'static'`, `context.x` or `method.request.{header,querystring}.x`; "" where there is nothing."""
     if source.startswith("'"):
         return source[1:-1]
     if source.startswith("context."):
         return substitute(f"${source}", {"context": context}, missing="")
-    if source.startswith("method.request.header."):
-        return request.header(source.removeprefix("method.request.header.")) or ""
+    place, _, name = source.removeprefix("method.request.").partition(".")
+    if place == "header":
+        return request.header(name) or ""
+    if place == "querystring":
+        return dict(parse_qsl(request.query)).get(name, "")
     return ""

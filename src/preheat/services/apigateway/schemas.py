@@ -1,4 +1,8 @@
-"""Operations on models and request validators."""
+"""Operations on models and request validators.
+
+Refusals as recorded in localstack's test_apigateway_api: an unknown API is reported as an unknown model or validator
+wherever both are named.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,8 @@ class SchemaOperations(ApiOperations):
     def create_model(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         state = self._api(context, params)
         name = params.get("name") or ""
+        if not name:
+            raise errors.bad_request("Model name must be non-empty")
         if not _MODEL_NAME.fullmatch(name):
             raise errors.bad_request("Model name must be alphanumeric: " + name)
         if not params.get("contentType"):
@@ -43,7 +49,8 @@ class SchemaOperations(ApiOperations):
         return wire(self._model(context, params)[1])
 
     def get_models(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        return page([wire(model) for model in self._api(context, params).models.values()], params)
+        models = self._api(context, params).models
+        return page([wire(models[name]) for name in sorted(models)], params)
 
     def update_model(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         state, model = self._model(context, params)
@@ -61,7 +68,9 @@ class SchemaOperations(ApiOperations):
         return {}
 
     def create_request_validator(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        state = self._api(context, params)
+        state = self._store.apis.get(params["restApiId"])
+        if state is None:
+            raise errors.bad_request("Invalid REST API identifier specified")
         validator = RequestValidator(
             id=new_id(6),
             name=present(params.get("name")),
@@ -83,9 +92,9 @@ class SchemaOperations(ApiOperations):
             validator,
             patches(params),
             {
-                "name": ("name", text),
-                "validateRequestBody": ("validate_request_body", boolean),
+                "name": ("name", _validator_name),
                 "validateRequestParameters": ("validate_request_parameters", boolean),
+                "validateRequestBody": ("validate_request_body", boolean),
             },
         )
         self._store.put_part(state.rest_api.id, "validators", changed.id, changed)
@@ -97,24 +106,32 @@ class SchemaOperations(ApiOperations):
         return {}
 
     def _model(self, context: OperationContext, params: dict[str, Any]) -> tuple[ApiState, Model]:
-        state = self._api(context, params)
-        model = state.models.get(params["modelName"])
-        if model is None:
+        state = self._store.apis.get(params["restApiId"])
+        model = state.models.get(params["modelName"]) if state else None
+        if state is None or model is None:
             raise errors.no_model(params["modelName"])
         return state, model
 
     def _validator(self, context: OperationContext, params: dict[str, Any]) -> tuple[ApiState, RequestValidator]:
-        state = self._api(context, params)
-        validator = state.validators.get(params["requestValidatorId"])
-        if validator is None:
+        state = self._store.apis.get(params["restApiId"])
+        validator = state.validators.get(params["requestValidatorId"]) if state else None
+        if state is None or validator is None:
             raise errors.no_validator()
         return state, validator
+
+
+def _validator_name(given: str) -> str:
+    if not given:
+        raise errors.bad_request("Request Validator name cannot be blank")
+    return given
 
 
 def _schema(given: str) -> str:
     """The schema as given, once it is known to be JSON and a schema of draft 4."""
     import jsonschema_rs
 
+    if not given:
+        raise errors.bad_request("Model schema must have at least 1 property or array items defined")
     try:
         document = json.loads(given)
         # References to other models are followed when a request is validated; here they need only be references.

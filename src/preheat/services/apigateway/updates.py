@@ -20,7 +20,7 @@ from preheat.services.apigateway.methods import (
     responses_of,
 )
 from preheat.services.apigateway.models import Method, present, wire
-from preheat.services.apigateway.patch import Patch, boolean, patches
+from preheat.services.apigateway.patch import Patch, boolean, patches, require_replace
 from preheat.services.apigateway.store import ApiState
 
 _METHOD_MAPS = {"requestParameters": "request_parameters", "requestModels": "request_models"}
@@ -53,6 +53,8 @@ class UpdateOperations(MethodOperations):
         state, resource, method = self._method(params)
         for patch in patches(params):
             method = _patched_method(method, patch)
+        if method.authorization_type == "NONE":  # an authorizer's id is then taken and forgotten (recorded)
+            method = msgspec.structs.replace(method, authorizer_id=UNSET)
         _check_method(state, method)
         return wire(self._keep(state, resource, method))
 
@@ -105,24 +107,21 @@ class UpdateOperations(MethodOperations):
 
 
 def _patched_method(method: Method, patch: Patch) -> Method:
+    """Refusals as recorded (test_update_method_validation)."""
     match patch.parts:
         case ("requestParameters" | "requestModels" as member, name):
             value = boolean(patch.value) if member == "requestParameters" else patch.value
             attribute = _METHOD_MAPS[member]
             changed = _changed_map(getattr(method, attribute), name, value, patch)
             return msgspec.structs.replace(method, **{attribute: changed})
-        case ("apiKeyRequired",):
-            return msgspec.structs.replace(method, api_key_required=patch.op != "remove" and boolean(patch.value))
-        case ("authorizationType",):
-            changes: dict[str, Any] = {"authorization_type": patch.value or "NONE"}
-            if changes["authorization_type"] == "NONE":
-                changes["authorizer_id"] = UNSET
-            return msgspec.structs.replace(method, **changes)
         case (member,) if member in _METHOD_MEMBERS:
-            changes = {_METHOD_MEMBERS[member]: UNSET if patch.op == "remove" else present(patch.value)}
-            return msgspec.structs.replace(method, **changes)
+            require_replace(patch)
+            given = boolean(patch.value) if member == "apiKeyRequired" else present(patch.value)
+            if member == "authorizationType":
+                given = patch.value or "NONE"
+            return msgspec.structs.replace(method, **{_METHOD_MEMBERS[member]: given})
         case _:
-            raise _bad_path(patch, (*_METHOD_MEMBERS, *_METHOD_MAPS))
+            raise errors.bad_request(f"Invalid patch path {patch.path}")
 
 
 def _check_method(state: ApiState, method: Method) -> None:

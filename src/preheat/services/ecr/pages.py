@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -18,8 +17,8 @@ def after(params: dict[str, Any]) -> str:
     if not token:
         return ""
     try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
-    except (binascii.Error, UnicodeError):
+        return base64.b64decode(token, b"-_", validate=True).decode()
+    except ValueError:  # not base64, not ASCII, not text
         raise invalid("'nextToken' failed to satisfy constraint: 'Invalid token'") from None
 
 

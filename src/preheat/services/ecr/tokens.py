@@ -22,8 +22,8 @@ def issue(secret: bytes, expires_s: int) -> str:
 def expiry(secret: bytes, token: str) -> int | None:
     """When a token ends (epoch seconds); None for one that this secret did not sign."""
     try:
-        raw = base64.urlsafe_b64decode(token.encode())
-    except (ValueError, UnicodeEncodeError):
+        raw = base64.b64decode(token, b"-_", validate=True)
+    except ValueError:
         return None
     signature, payload = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
     if not hmac.compare_digest(signature, _sign(secret, payload)):

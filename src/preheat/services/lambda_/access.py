@@ -124,7 +124,7 @@ class AccessOperations(Operations):
     # concurrency
 
     def put_function_concurrency(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        function = self._limited(params)
+        function = self._limited(params, missing=LATEST)
         wanted = params["ReservedConcurrentExecutions"]
         left = self._account_concurrency - self._reserved(other_than=function.name) - wanted
         if wanted > 0 and left < MIN_UNRESERVED:
@@ -154,12 +154,12 @@ class AccessOperations(Operations):
         self._registry.attach(function.name, replace(attached, reserved_concurrency=None))
         return {}
 
-    def _limited(self, params: dict[str, Any]) -> Function:
-        """Concurrency cannot even be named with $LATEST (recorded on AWS)."""
-        _, qualifier = self._registry.parse(params["FunctionName"])
+    def _limited(self, params: dict[str, Any], missing: str | None = None) -> Function:
+        """Concurrency cannot even be named with $LATEST; AWS names a missing function with it (both recorded)."""
+        name, qualifier = self._registry.parse(params["FunctionName"])
         if qualifier is not None:
             raise function_only()
-        return self._registry.function(params["FunctionName"])
+        return self._registry.find(name, missing)[0]
 
     def _reserved(self, other_than: str = "") -> int:
         """Concurrency taken out of the account's pool: reserved, or provisioned where nothing is reserved."""
@@ -193,14 +193,7 @@ class AccessOperations(Operations):
 
 def _statement(resource_arn: str, params: dict[str, Any]) -> dict[str, Any]:
     """One statement of a function's resource policy, as AddPermission makes it of its parameters."""
-    principal = params["Principal"]
-    shown: Any = {"AWS": principal}
-    if principal == "*":
-        shown = "*"
-    elif re.fullmatch(r"\d{12}", principal):
-        shown = {"AWS": f"arn:aws:iam::{principal}:root"}
-    elif principal.endswith(".amazonaws.com"):
-        shown = {"Service": principal}
+    shown = _principal(params["Principal"])
     conditions: dict[str, dict[str, str]] = {}
     for operator, key, member in (
         ("StringEquals", "AWS:SourceAccount", "SourceAccount"),
@@ -211,6 +204,8 @@ def _statement(resource_arn: str, params: dict[str, Any]) -> dict[str, Any]:
     ):
         if params.get(member):
             conditions.setdefault(operator, {})[key] = params[member]
+    if params.get("InvokedViaFunctionUrl") is not None:
+        conditions["Bool"] = {"lambda:InvokedViaFunctionUrl": str(params["InvokedViaFunctionUrl"]).lower()}
     statement: dict[str, Any] = {
         "Sid": params["StatementId"],
         "Effect": "Allow",
@@ -225,3 +220,16 @@ def _statement(resource_arn: str, params: dict[str, Any]) -> dict[str, Any]:
 
 def _compact(document: dict[str, Any]) -> str:
     return json.dumps(document, separators=(",", ":"))
+
+
+def _principal(principal: str) -> Any:
+    """As a policy shows who was named: everybody, an account, a service, or an identity's ARN."""
+    if principal == "*":
+        return "*"
+    if re.fullmatch(r"\d{12}", principal):
+        return {"AWS": f"arn:aws:iam::{principal}:root"}
+    if re.fullmatch(r"[a-z0-9.-]+\.amazon(aws)?\.com(\.cn)?", principal):
+        return {"Service": principal}
+    if re.match(r"arn:aws[a-zA-Z-]*:(iam|sts):", principal):
+        return {"AWS": principal}
+    raise invalid("The provided principal was invalid. Please check the principal and try again.")

@@ -227,3 +227,9 @@ def zip_tree(tree: Path) -> bytes:
 def python_files(tree: Path) -> int:
     """How many modules there are to compile."""
     return sum(path.suffix == ".py" for path in _entries(tree))
+
+
+def unpacked_bytes(tree: Path) -> int:
+    """Bytes of all files, compiled bytecode left out: what counts against the unzipped quota."""
+    files = (path for path in _entries(tree) if path.is_file() and not path.is_symlink())
+    return sum(path.stat().st_size for path in files if _BYTECODE not in path.relative_to(tree).parts)

@@ -10,7 +10,7 @@ import re
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +119,15 @@ class CodeStore:
             command = [str(self.interpreter(runtime)), "-I", "-m", "compileall", "-q", "-j", str(workers), str(tree)]
             await _run_quietly(command)
         mark.touch()
+
+    async def check_combined(self, code_ids: Sequence[str]) -> None:
+        """Raises AwsError in AWS's words where a function's code and layers together are past the quota."""
+        sizes = [await asyncio.to_thread(archive.unpacked_bytes, self.path(code_id)) for code_id in code_ids]
+        if sum(sizes) > archive.MAX_UNZIPPED_BYTES:
+            raise invalid(
+                "Function code combined with layers exceeds the maximum allowed size of "
+                f"{archive.MAX_UNZIPPED_BYTES} bytes. The actual size is {sum(sizes)} bytes."
+            )
 
     async def zipped(self, code_id: str) -> bytes | None:
         """The package as a zip: the very bytes uploaded, or a zip of the directory; None if not stored."""

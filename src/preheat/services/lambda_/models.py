@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from preheat.kernel.function import FunctionVersion
+from preheat.kernel.image import ImageProgram, ResolvedImage
 from preheat.kernel.runtimes import runtime_version
 
 LATEST = "$LATEST"
@@ -33,7 +35,8 @@ class Function:
     Defaults are AWS's own. `code_sha256` is base64 as on the wire. `revision_id` is what the API shows; AWS
     renews it with every change of anything, the state included. `pool_id` names the environments that may
     serve: it is renewed with code and configuration only. A published version keeps in `published_from` the
-    pool_id that $LATEST had.
+    pool_id that $LATEST had. An image function has `image` and no runtime, handler or code; its `image_config`
+    is by the API's member names, and its `code_sha256` the image's digest in hex.
     """
 
     name: str
@@ -44,6 +47,9 @@ class Function:
     last_modified: str
     runtime: str = ""
     handler: str = ""
+    image: ResolvedImage | None = None
+    image_uri: str = ""
+    image_config: dict[str, Any] = field(default_factory=dict)
     version: str = LATEST
     published_from: str = ""
     code_sha256: str = ""
@@ -74,8 +80,12 @@ class Function:
 
     @property
     def code_ids(self) -> list[str]:
-        """Of the code and of every layer."""
-        return [self.code_id, *(code_id(layer.code_sha256) for layer in self.layers)]
+        """Of the code and of every layer; none of an image."""
+        return [] if self.image else [self.code_id, *(code_id(layer.code_sha256) for layer in self.layers)]
+
+    @property
+    def package_type(self) -> str:
+        return "Image" if self.image else "Zip"
 
     @property
     def has_snapshot(self) -> bool:
@@ -190,14 +200,19 @@ def configuration(function: Function, qualifier: str | None = None) -> dict[str,
         "LastUpdateStatus": function.update_status or None,
         "LastUpdateStatusReason": function.update_reason or None,
         "LastUpdateStatusReasonCode": function.update_reason_code or None,
-        "PackageType": "Zip",
+        "PackageType": function.package_type,
+        "ImageConfigResponse": {"ImageConfig": function.image_config} if function.image_config else None,
         "Architectures": function.architectures,
         "EphemeralStorage": {"Size": function.ephemeral_storage_mb},
         "SnapStart": {"ApplyOn": function.snap_start, "OptimizationStatus": "On" if optimised else "Off"},
-        "RuntimeVersionConfig": {"RuntimeVersionArn": runtime_version(function.runtime, function.arn.split(":")[3])[1]},
+        "RuntimeVersionConfig": None if function.image else _runtime_version(function),
         "LoggingConfig": logging,
     }
     return {member: value for member, value in shown.items() if value is not None}
+
+
+def _runtime_version(function: Function) -> dict[str, str]:
+    return {"RuntimeVersionArn": runtime_version(function.runtime, function.arn.split(":")[3])[1]}
 
 
 _NOT_LISTED = frozenset(
@@ -221,9 +236,18 @@ def listed(function: Function, *, qualified: bool = False) -> dict[str, Any]:
 
 
 def runnable(
-    function: Function, code_dir: Path, layer_dirs: tuple[str, ...], reserved: int | None, region: str, account_id: str
+    function: Function,
+    directories: Sequence[Path],
+    program: ImageProgram | None,
+    reserved: int | None,
+    region: str,
+    account_id: str,
 ) -> FunctionVersion:
-    """What environments run of this version; `reserved` is the function's reserved concurrency."""
+    """What environments run of this version: `directories` of code and layers, or the `program` of an image.
+
+    `reserved` is the function's reserved concurrency.
+    """
+    code_dir, *layer_dirs = map(str, directories or [Path()])
     return FunctionVersion(
         name=function.name,
         version=function.version,
@@ -231,7 +255,7 @@ def runnable(
         revision_id=function.pool_id,
         runtime=function.runtime,
         handler=function.handler,
-        code_dir=str(code_dir),
+        code_dir="" if program else code_dir,
         memory_mb=function.memory_mb,
         timeout_s=function.timeout_s,
         environment=function.environment or {},
@@ -244,5 +268,6 @@ def runnable(
         ephemeral_storage_mb=function.ephemeral_storage_mb,
         reserved_concurrency=reserved,
         snap_start=function.has_snapshot,
-        layer_dirs=layer_dirs,
+        layer_dirs=tuple(layer_dirs),
+        image=program,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from preheat.aws.context import OperationContext
 from preheat.kernel.function import FunctionVersion, Invoker, InvokeResult
 from preheat.kernel.http import HttpRequest, HttpResponse
+from preheat.kernel.image import ImageSource
 from preheat.kernel.settings import Settings
 from preheat.services.lambda_ import validation
 from preheat.services.lambda_.asynchronous import EventQueue
@@ -19,6 +21,7 @@ from preheat.services.lambda_.attachments import Attached
 from preheat.services.lambda_.code import CodeStore
 from preheat.services.lambda_.event_config import EventConfigOperations
 from preheat.services.lambda_.failures import conflict, constraint, function_not_found, invalid
+from preheat.services.lambda_.images import Images, check_code_members, check_configuration_members, check_members
 from preheat.services.lambda_.invocations import Invocations
 from preheat.services.lambda_.layers import LayerOperations
 from preheat.services.lambda_.models import LATEST, Function, configuration, last_modified_now, listed, new_id, revised
@@ -39,15 +42,24 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
     """One method per operation; also the `FunctionDirectory` and `UrlDirectory` of the whole program.
 
     `start` before the first request, `close` after the last. `interpreter` gives the Python of a runtime's
-    name (PreheatError where there is none).
+    name (PreheatError where there is none); without `images`, functions of container images are refused.
     """
 
-    def __init__(self, settings: Settings, invoker: Invoker, interpreter: Callable[[str], Path]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        invoker: Invoker,
+        interpreter: Callable[[str], Path],
+        images: ImageSource | None = None,
+    ) -> None:
         self._settings = settings
         self._account_concurrency = settings.account_concurrency
         self._code = CodeStore(settings.data_dir, interpreter)
         store = FunctionStore(settings.data_dir / "lambda.db")
-        self._registry = registry = FunctionRegistry(store, self._code, invoker, settings.region, settings.account_id)
+        self._images = Images(images)
+        self._registry = registry = FunctionRegistry(
+            store, self._code, self._images, invoker, settings.region, settings.account_id
+        )
         self._url_index = {}
         self._provisioning = Provisioning(registry)
         self._queue = EventQueue(registry, QueueFiles(settings.data_dir), settings.async_retry_s)
@@ -89,10 +101,7 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
         if qualifier is not None or len(name) > validation.MAX_NAME:
             rule = f"Member must have length less than or equal to {validation.MAX_NAME}"
             raise constraint(params["FunctionName"], "functionName", rule)
-        if not params.get("Runtime") or not params.get("Handler"):
-            raise invalid(
-                "Runtime and Handler are mandatory parameters for functions created with deployment packages."
-            )
+        check_members(params)
         attached = Attached(tags=validation.check_tags(params.get("Tags") or {}))
         function = Function(
             name=name,
@@ -103,26 +112,46 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
             **self._fields(params),
         )
         with self._registry.creating(name):
-            await asyncio.to_thread(self._code.interpreter, function.runtime)
-            async with self._code.adding(source(params["Code"])) as package:
-                function = replace(function, code_sha256=package.sha256, code_size=package.size_bytes)
-                self._registry.create(function, attached)
+            async with self._package(params["Code"], function) as made:
+                await self._check_size(made)
+                self._registry.create(made, attached)
                 if params.get("Publish"):
-                    return configuration(self._registry.publish(function))  # its ARN unqualified (recorded on AWS)
-        return configuration(function)
+                    return configuration(self._registry.publish(made))  # its ARN unqualified (recorded on AWS)
+        return configuration(made)
+
+    @asynccontextmanager
+    async def _package(self, code: dict[str, Any], function: Function) -> AsyncIterator[Function]:
+        """The function with the code given: an image's, or a package that `collect` spares in this context."""
+        if code.get("ImageUri"):
+            image = self._images.resolve(code["ImageUri"])
+            digest = image.digest.removeprefix("sha256:")
+            yield replace(function, image=image, image_uri=code["ImageUri"], code_sha256=digest, code_size=0)
+            return
+        await asyncio.to_thread(self._code.interpreter, function.runtime)
+        async with self._code.adding(source(code)) as package:
+            yield replace(function, code_sha256=package.sha256, code_size=package.size_bytes)
 
     def get_function(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         function, qualifier = self._registry.find(params["FunctionName"], params.get("Qualifier"))
         attached = self._registry.store.attached(function.name)
         answer: dict[str, Any] = {
             "Configuration": configuration(function, qualifier),
-            "Code": {"RepositoryType": "S3", "Location": self._location(context, function.code_id)},
+            "Code": self._code_shown(context, function),
         }
         if attached.tags:
             answer["Tags"] = attached.tags
         if attached.reserved_concurrency is not None:
             answer["Concurrency"] = {"ReservedConcurrentExecutions": attached.reserved_concurrency}
         return answer
+
+    def _code_shown(self, context: OperationContext, function: Function) -> dict[str, Any]:
+        if function.image is None:
+            return {"RepositoryType": "S3", "Location": self._location(context, function.code_id)}
+        return {
+            "RepositoryType": "ECR",
+            "ImageUri": function.image_uri,
+            "ResolvedImageUri": function.image.uri,
+        }
 
     def get_function_configuration(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         return configuration(*self._registry.find(params["FunctionName"], params.get("Qualifier")))
@@ -174,9 +203,11 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
         fields = validation.fields({"Architectures": params.get("Architectures")})
         with self._registry.changing(function):
             validation.check_revision(params.get("RevisionId"), function.revision_id)
-            async with self._code.adding(source(params)) as package:
-                function = self._unchanged(function)
-                new = revised(function, {**fields, "code_sha256": package.sha256, "code_size": package.size_bytes})
+            check_code_members(function.package_type, params)
+            async with self._package(params, replace(function, **fields)) as made:
+                await self._check_size(made)
+                self._unchanged(function)
+                new = revised(made, {})
                 if params.get("DryRun"):
                     return configuration(new)
                 new = self._registry.update(function, new)
@@ -189,11 +220,14 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
         validation.check_built(params)
         function = self._registry.function(params["FunctionName"])
         fields = self._fields(params)
+        check_configuration_members(function.package_type, fields)
         with self._registry.changing(function):
             validation.check_revision(params.get("RevisionId"), function.revision_id)
             if "runtime" in fields:
                 await asyncio.to_thread(self._code.interpreter, fields["runtime"])
-                function = self._unchanged(function)
+            if "layers" in fields:
+                await self._check_size(replace(function, **fields))
+            function = self._unchanged(function)
             new = self._registry.update(function, revised(function, fields))
         return configuration(new)
 
@@ -203,6 +237,10 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
         if params.get("Layers") is not None:
             fields["layers"] = self._layer_uses(params["Layers"])
         return fields
+
+    async def _check_size(self, function: Function) -> None:
+        if function.layers:
+            await self._code.check_combined(function.code_ids)
 
     def _unchanged(self, function: Function) -> Function:
         """The function as it is after some waiting; 404 if it was deleted meanwhile (and perhaps made anew)."""

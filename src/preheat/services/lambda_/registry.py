@@ -15,11 +15,15 @@ from preheat.services.lambda_ import models
 from preheat.services.lambda_.attachments import Alias, Attached
 from preheat.services.lambda_.code import CodeStore
 from preheat.services.lambda_.failures import conflict, function_not_found, function_only, invalid, not_found, not_now
+from preheat.services.lambda_.images import Images
 from preheat.services.lambda_.models import LATEST, Function
 from preheat.services.lambda_.serving import Serving
 from preheat.services.lambda_.store import FunctionStore
 
 _log = logging.getLogger(__name__)
+
+_REASON_CODES = ("FunctionError", "InvalidImage")
+"""StateReasonCodes of the model that errors here may bring along."""
 
 _Key = tuple[str, str]
 """(name, version)"""
@@ -32,11 +36,14 @@ class FunctionRegistry:
     where it has one, is taken; meanwhile what served before serves. All methods run on the event loop's thread.
     """
 
-    def __init__(self, store: FunctionStore, code: CodeStore, invoker: Invoker, region: str, account_id: str) -> None:
+    def __init__(
+        self, store: FunctionStore, code: CodeStore, images: Images, invoker: Invoker, region: str, account_id: str
+    ) -> None:
         self.store = store
         self.invoker = invoker
         self.serving = Serving()
         self._code = code
+        self._images = images
         self._region = region
         self._account_id = account_id
         self._finishing: dict[_Key, asyncio.Task[None]] = {}
@@ -44,13 +51,14 @@ class FunctionRegistry:
         self._restoring: asyncio.Task[None] | None = None
         for latest in store:
             for function in store.versions(latest.name):
-                if function.state == "Active":
+                if function.state == "Active" and function.image is None:
                     self.serving.put(self.runnable(function))
             self.serving.set_aliases(latest.name, store.attached(latest.name).aliases.values())
 
     async def start(self) -> None:
         """After a restart: finish what was still Pending or InProgress, and throw away what nothing uses."""
         await self._code.sweep()
+        await self._serve_images()
         for latest in self.store:
             for function in self.store.versions(latest.name):
                 if function.state == "Pending" or function.update_status == "InProgress":
@@ -142,9 +150,10 @@ class FunctionRegistry:
 
     def runnable(self, function: Function) -> FunctionVersion:
         """What environments run of a version, whether it serves yet or not."""
-        code_dir, *layers = (self._code.path(code) for code in function.code_ids)
+        directories = [self._code.path(code) for code in function.code_ids]
+        program = self._images.program(function.image, function.image_config) if function.image else None
         reserved = self.store.attached(function.name).reserved_concurrency
-        return models.runnable(function, code_dir, tuple(map(str, layers)), reserved, self._region, self._account_id)
+        return models.runnable(function, directories, program, reserved, self._region, self._account_id)
 
     # changing
 
@@ -175,6 +184,7 @@ class FunctionRegistry:
             self._busy.discard(name)
 
     def create(self, function: Function, attached: Attached) -> None:
+        self._pin(function)
         with self.store.together():
             self.store.put(function)
             self.store.attach(function.name, attached)
@@ -182,6 +192,7 @@ class FunctionRegistry:
 
     def update(self, old: Function, new: Function) -> Function:
         """Put a new revision in place of `old`: InProgress until it can serve. Returns it as stored."""
+        self._pin(new)
         new = models.updating(new)
         self.store.put(new)
         self._finish_later(new, old)
@@ -198,6 +209,7 @@ class FunctionRegistry:
         if newest is not None and newest.published_from == latest.pool_id:
             return newest
         version = models.published(latest, attached.next_version, description)
+        self._pin(version)
         ready = latest.state == "Active" and latest.update_status == "Successful" and not version.has_snapshot
         if ready:
             version = models.active(version)
@@ -215,15 +227,19 @@ class FunctionRegistry:
         """Forget one published version; a request in flight completes."""
         self._cancel(function.name, function.version)
         self.store.delete_version(function.name, function.version)
+        self._images.unpin(function.pool_id)
         version = self.serving.drop(function.name, function.version)
         if version is not None:
             self.invoker.retire(version)
 
     def delete(self, function: Function) -> None:
         """Forget the function and all its versions; requests in flight complete."""
-        for each in self.store.versions(function.name):
+        versions = self.store.versions(function.name)
+        for each in versions:
             self._cancel(each.name, each.version)
         self.store.delete(function.name)
+        for each in versions:
+            self._images.unpin(each.pool_id)
         for version in self.serving.drop_all(function.name):
             self.invoker.retire(version)
 
@@ -272,12 +288,15 @@ class FunctionRegistry:
             self.store.put(models.create_failed(current, *problem))
         else:
             self.store.put(models.update_failed(old, *problem))
+            self._images.unpin(current.pool_id)
 
     async def _make_ready(self, function: Function) -> None:
         """Compile the code, after $LATEST's where they are made together; then take the snapshot."""
         latest = self._finishing.get((function.name, LATEST))
         if function.version != LATEST and latest is not None:
             await asyncio.wait([latest])
+        if function.image is not None:
+            await self._images.unpack(function.image)
         for code in function.code_ids:
             await self._code.compile(code, function.runtime)
         if function.has_snapshot:
@@ -308,6 +327,25 @@ class FunctionRegistry:
         self.serving.put(self.runnable(function))
         if before is not None:
             self.invoker.retire(before)
+            self._images.unpin(before.revision_id)
+
+    def _pin(self, function: Function) -> None:
+        if function.image is not None:
+            self._images.pin(function.pool_id, function.image)
+
+    async def _serve_images(self) -> None:
+        """After a restart: images are unpacked already, unless their files were lost."""
+        for latest in self.store:
+            for function in self.store.versions(latest.name):
+                if function.image is None or function.state != "Active":
+                    continue
+                try:
+                    await self._images.unpack(function.image)
+                except (AwsError, PreheatError) as error:
+                    _log.warning("%s:%s cannot serve: %s", function.arn, function.version, error)
+                    self.store.put(models.create_failed(function, *_failure(error)))
+                else:
+                    self._serve(function)
 
     async def settled(self) -> None:
         """Wait until nothing is Pending or InProgress."""
@@ -321,7 +359,7 @@ class FunctionRegistry:
 def _failure(error: Exception) -> tuple[str, str]:
     """(reason, code) for a version that could not be made ready; codes are StateReasonCode's in the model."""
     if isinstance(error, AwsError):
-        return error.message, error.code if error.code.startswith("FunctionError") else "InvalidConfiguration"
+        return error.message, error.code if error.code.startswith(_REASON_CODES) else "InvalidConfiguration"
     if isinstance(error, PreheatError):
         return str(error), "FunctionError"
     return str(error) or type(error).__name__, "InternalError"

@@ -66,7 +66,7 @@ class UrlOperations(Operations):
         self._registry.attach(name, replace(attached, urls={**attached.urls, qualifier: url}))
         shown = self._url_shown(context, name, qualifier, url)
         del shown["LastModifiedTime"]
-        return shown
+        return {**shown, "InvokeMode": params.get("InvokeMode")}  # shown where given (recorded on AWS)
 
     def get_function_url_config(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         name, qualifier, url = self._existing_url(params)
@@ -84,7 +84,7 @@ class UrlOperations(Operations):
         )
         attached = self._registry.store.attached(name)
         self._registry.attach(name, replace(attached, urls={**attached.urls, qualifier: url}))
-        return self._url_shown(context, name, qualifier, url)
+        return {**self._url_shown(context, name, qualifier, url), "InvokeMode": params.get("InvokeMode")}
 
     def delete_function_url_config(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         name, qualifier, _ = self._existing_url(params)

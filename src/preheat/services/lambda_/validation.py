@@ -9,7 +9,7 @@ from typing import Any
 
 from preheat.services.lambda_.failures import constraint, invalid, not_built, revision_mismatch
 
-RUNTIMES = tuple(f"python3.{minor}" for minor in range(8, 14))
+RUNTIMES = tuple(f"python3.{minor}" for minor in range(8, 15))
 MAX_NAME = 64
 MAX_TAGS = 50
 _ROLE = r"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+"
@@ -41,7 +41,6 @@ _RESERVED_VARIABLES = frozenset(
 
 _UNBUILT = {
     "FileSystemConfigs": "FileSystemConfigs",
-    "ImageConfig": "ImageConfig",
     "CodeSigningConfigArn": "Code signing",
     "TenancyConfig": "TenancyConfig",
     "CapacityProviderConfig": "CapacityProviderConfig",
@@ -60,8 +59,6 @@ def check_built(params: Mapping[str, Any]) -> None:
     vpc = params.get("VpcConfig") or {}
     if vpc.get("SubnetIds") or vpc.get("SecurityGroupIds"):
         raise not_built("VpcConfig")
-    if params.get("PackageType") == "Image" or (params.get("Code") or {}).get("ImageUri") or params.get("ImageUri"):
-        raise not_built("PackageType Image")
 
 
 def fields(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,6 +208,7 @@ _MEMBERS: dict[str, tuple[str, Any]] = {
     "SnapStart": ("snap_start", _snap_start),
     "DeadLetterConfig": ("dead_letter_arn", _dead_letter),
     "KMSKeyArn": ("kms_key_arn", _as_is),
+    "ImageConfig": ("image_config", dict),
 }
 
 

@@ -48,8 +48,9 @@ class VersionOperations(Operations):
     # aliases
 
     def create_alias(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        name, _ = self._registry.parse(params["FunctionName"])
+        self._check_version(name, params["FunctionVersion"])  # first: AWS names a missing function with the version
         name, alias = self._registry.function(params["FunctionName"]).name, params["Name"]
-        self._check_version(name, params["FunctionVersion"])
         attached = self._registry.store.attached(name)
         if alias in attached.aliases:
             raise conflict(f"Alias already exists: {self._registry.arn(name)}:{alias}")

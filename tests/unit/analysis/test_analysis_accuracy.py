@@ -1,0 +1,138 @@
+"""The labels are as right as docs/cold-starts.md says, by every method, on runs of known truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import accuracy
+import pytest
+from synthetic_aws import make_aws_run
+
+from preheat.analysis.study import load_study
+from preheat.analysis.summary import summarise
+
+LEAST = {"request-id": 1.0, "log-join": 0.995, "latency-model": 0.985}
+"""Share of the labels that claim something which are right."""
+
+FOUND = {
+    # (case, method): least share of the cold requests found
+    ("two populations well apart", "log-join"): 0.98,
+    ("two populations well apart", "latency-model"): 0.95,
+    ("overlapping", "log-join"): 0.9,
+    ("three populations", "log-join"): 0.95,
+    ("three populations", "latency-model"): 0.9,
+    ("all cold", "log-join"): 0.98,
+    ("drifting clock", "log-join"): 0.95,
+    ("drifting clock", "latency-model"): 0.95,
+    ("1% unmatched, other callers", "log-join"): 0.95,
+    ("1% unmatched, other callers", "latency-model"): 0.95,
+}
+
+
+@pytest.mark.parametrize("method", accuracy.METHODS)
+@pytest.mark.parametrize("case", accuracy.CASES)
+def test_labels_are_right(case: str, method: str) -> None:
+    score = accuracy.measure(case, method, range(2))
+    assert score.accuracy is None or score.accuracy >= LEAST[method]
+    if (case, method) in FOUND:
+        assert score.recall is not None
+        assert score.recall >= FOUND[case, method]
+    if not score.cold:
+        assert score.called_cold == 0
+
+
+@pytest.mark.parametrize("case", ["overlapping", "all cold"])
+def test_where_times_cannot_tell_nothing_is_guessed(case: str) -> None:
+    score = accuracy.measure(case, "latency-model", range(2))
+    assert score.called_cold == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("sigma", [0.3, 0.6, 0.9])
+def test_a_long_tail_is_no_cold_start(seed: int, sigma: float, tmp_path: Path) -> None:
+    run = make_aws_run(seed=seed, init_ms=None, warm_ms=(60.0, sigma), rtt_ms=30.0)
+    (tmp_path / "log.txt").write_text(run.locust_log())
+    assert load_study(tmp_path).counts["cold"] == 0
+
+
+@pytest.mark.parametrize("zone_h", [-12, -3.5, 0, 5.75, 8, 14])
+def test_the_time_zone_and_the_clocks_error_are_found(zone_h: float, tmp_path: Path) -> None:
+    run = make_aws_run(seed=5, users=20, clock_error_s=-3.2, run_time_s=30)
+    (tmp_path / "log.txt").write_text(run.locust_log(zone_h=zone_h))
+    (tmp_path / "logs.csv").write_text(run.console_csv(newest_first=True))
+    study = load_study(tmp_path)
+    summary = summarise(study, {})
+    clock = summary["log"]["clock"]
+    hours, minutes = divmod(abs(round(zone_h * 60)), 60)
+    assert clock["time_zone"] == f"UTC{'-' if zone_h < 0 else '+'}{hours:02d}:{minutes:02d}"
+    assert clock["remaining_s"] == pytest.approx(-3.2, abs=0.1)
+    assert summary["log"]["matched"] >= 0.98 * len(run.sent)
+
+
+def test_no_line_is_given_to_two_requests(tmp_path: Path) -> None:
+    run = make_aws_run(users=60, per_s=60, wait_s=(0.5, 1.0), run_time_s=20, prewarmed=2)
+    (tmp_path / "log.txt").write_text(run.locust_log())
+    (tmp_path / "logs.csv").write_text(run.insights_csv())
+    study = load_study(tmp_path)
+    reports = [item.report for item in study.labelled if item.report >= 0]
+    assert len(reports) == len(set(reports)) > 0.9 * len(run.sent)
+    assert study.use is not None
+    assert study.use.matched + study.use.left_over + study.use.outside == len(run.lines)
+
+
+def test_the_log_of_another_run_is_not_joined(tmp_path: Path) -> None:
+    run, other = make_aws_run(seed=1), make_aws_run(seed=2, wait_s=(1.0, 9.0))
+    for line in other.lines:
+        line.at_s += 400_000
+    (tmp_path / "log.txt").write_text(run.locust_log())
+    (tmp_path / "logs.csv").write_text(other.insights_csv())
+    summary = summarise(load_study(tmp_path), {})
+    assert summary["label_method"] == "latency-model"
+    assert "log-not-joined" in {warning["code"] for warning in summary["warnings"]}
+
+
+def test_refused_runs_have_no_cold_starts_and_show_what_set_up_costs(tmp_path: Path) -> None:
+    run = make_aws_run(refused=True, rtt_ms=250.0)
+    (tmp_path / "log.txt").write_text(run.locust_log())
+    summary = summarise(load_study(tmp_path), {})
+    assert (summary["cold"], summary["warm"], summary["failed"]) == (0, 0, {"403": len(run.sent)})
+    assert "none-reached-function" in {warning["code"] for warning in summary["warnings"]}
+    assert summary["connection_setup_method"] == "refused"
+    assert summary["connection_setup_ms"]["p50"] == pytest.approx(750, rel=0.1)
+
+
+def test_set_up_that_explains_the_slow_requests_is_said(tmp_path: Path) -> None:
+    run = make_aws_run(init_ms=None, rtt_ms=250.0)
+    (tmp_path / "log.txt").write_text(run.locust_log())
+    summary = summarise(load_study(tmp_path), {})
+    assert summary["cold"] == 0
+    assert summary["explained_by_setup"] == run.users
+    assert summary["warm"] > 0.9 * (len(run.sent) - run.users)
+    assert "connection-setup-explains" in {warning["code"] for warning in summary["warnings"]}
+
+
+def test_cold_starts_among_distant_first_requests_are_found(tmp_path: Path) -> None:
+    run = make_aws_run(users=100, per_s=20, rtt_ms=250.0, prewarmed=2, warm_ms=(60.0, 0.2), init_ms=(1200.0, 0.15))
+    (tmp_path / "log.txt").write_text(run.locust_log())
+    summary = summarise(load_study(tmp_path), {})
+    assert summary["cold"] == run.truth.count("cold") > 5
+    assert 0 < summary["label_confidence"] <= 0.9
+
+
+def test_the_guess_is_audited(tmp_path: Path) -> None:
+    run = make_aws_run(users=60, per_s=20, prewarmed=10)
+    (tmp_path / "log.txt").write_text(run.locust_log())
+    (tmp_path / "logs.csv").write_text(run.insights_csv())
+    audit = summarise(load_study(tmp_path), {})["guess_audit"]
+    assert 0 < audit["precision"] < 1
+    assert audit["recall"] == 1
+
+
+def test_what_the_json_must_hold(tmp_path: Path) -> None:
+    run = make_aws_run(users=10, run_time_s=20)
+    (tmp_path / "log.txt").write_text(run.locust_log())
+    summary = summarise(load_study(tmp_path), {})
+    wanted = {"requests", "ok", "failed", "cold", "warm", "unknown", "unmatched", "label_method", "label_confidence"}
+    assert wanted | {"connection_setup_ms", "warm_ms", "cold_ms", "warnings"} <= set(summary)
+    assert {"p50", "p95", "p99", "min", "max", "n"} <= set(summary["cold_ms"]) & set(summary["warm_ms"])
+    assert all(set(warning) == {"code", "message"} for warning in summary["warnings"])

@@ -1,0 +1,267 @@
+"""The invoker under any order of events: requests, inits, answers, crashes, updates, expiry.
+
+Runtimes here are scripted: each rule is one thing that can happen, and after each the accounts must balance.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from preheat.execution.channel import Ready, RuntimeListener, Work
+from preheat.execution.environment import Services
+from preheat.execution.invoker import PoolInvoker
+from preheat.execution.journal import Journal
+from preheat.kernel.errors import AwsError
+from preheat.kernel.function import FunctionVersion, Invocation, InvokeResult, LogEvent
+from preheat.kernel.lifecycle import State
+from preheat.kernel.settings import Settings
+from preheat.sandbox.protocol import Launch, OnExit
+
+T = TypeVar("T")
+CONCURRENCY = 6
+INITS = 2
+
+
+class Runtime:
+    """One scripted runtime: its channel, its sandbox, what it has been given to do."""
+
+    def __init__(self) -> None:
+        self.listener: RuntimeListener | None = None
+        self.on_exit: OnExit | None = None
+        self.work: Work | None = None
+        self.frozen = False
+        self.origin = "init"
+
+    # channel
+
+    def child_fd(self) -> None:
+        return None
+
+    def network_fd(self) -> None:
+        return None
+
+    def environ(self) -> dict[str, str]:
+        return {}
+
+    def launched(self) -> None:
+        pass
+
+    def send(self, work: Work) -> None:
+        assert not self.frozen, "a frozen environment was given work"
+        assert self.work is None, "an environment was given two requests at once"
+        self.work = work
+
+    def close(self) -> None:
+        self.listener = None
+        self.work = None
+
+    # sandbox
+
+    def launch(self, launch: Launch, on_exit: OnExit) -> None:
+        self.on_exit = on_exit
+
+    def kill(self) -> None:
+        self.frozen = False
+
+    def destroy(self) -> None:
+        self.kill()
+
+    def limit_cpu(self, share: float | None) -> None:
+        pass
+
+    def freeze(self) -> None:
+        assert self.work is None, "an environment was frozen with a request inside"
+        self.frozen = True
+
+    def thaw(self) -> None:
+        self.frozen = False
+
+    def peak_memory_mb(self) -> int:
+        return 1
+
+    def out_of_memory(self) -> bool:
+        return False
+
+
+class Script:
+    """Factory and transport at once: a sandbox and the channels of its launches are one Runtime."""
+
+    name = "scripted"
+
+    def __init__(self) -> None:
+        self.by_listener: dict[int, Runtime] = {}
+        self.last: Runtime | None = None
+
+    def create(self, environment: str) -> Runtime:
+        self.last = Runtime()
+        return self.last
+
+    def limits(self) -> list[str]:
+        return []
+
+    def reap(self) -> int:
+        return 0
+
+    async def open(self, listener: RuntimeListener) -> Runtime:
+        runtime: Runtime = listener._sandbox  # type: ignore[attr-defined]
+        runtime.listener = listener
+        return runtime
+
+
+class NoLogs:
+    def create_stream(self, group: str, stream: str) -> None:
+        pass
+
+    def put(self, group: str, stream: str, events: Sequence[LogEvent]) -> None:
+        pass
+
+
+class Machine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.directory = tempfile.TemporaryDirectory()
+        self.script = Script()
+        self.journal = Journal(Path(self.directory.name))
+        self.revision = 0
+        self.answers: list[asyncio.Future[InvokeResult]] = []
+        self.accepted = self.refused = self.settled = 0
+        self.loop.run_until_complete(self._build())
+
+    async def _build(self) -> None:
+        services = Services(self.script, self.script, self.journal, NoLogs(), "http://127.0.0.1:4566")
+        limits = Settings(account_concurrency=CONCURRENCY, max_inits=INITS, keep_alive_s=3600)
+        self.invoker = PoolInvoker(services, limits)
+        self.function = self._next_revision()
+
+    def _next_revision(self) -> FunctionVersion:
+        self.revision += 1
+        arn = "arn:aws:lambda:us-east-1:000000000000:function:fn"
+        return FunctionVersion("fn", "$LATEST", arn, f"r{self.revision}", "python3.11", "a.b", "/", timeout_s=900)
+
+    def inside(self, happening: Callable[[], T]) -> T:
+        """Let it happen in the loop, then let the loop run what is ready: launches are tasks."""
+
+        async def happens() -> T:
+            result = happening()
+            for _ in range(4):
+                await asyncio.sleep(0)
+            return result
+
+        return self.loop.run_until_complete(happens())
+
+    def environments(self, *states: State) -> list[Runtime]:
+        found = [e for pool in self.invoker.pools for e in pool.environments.values() if e.state in states]
+        return [e._sandbox for e in found if e._sandbox.listener is not None]  # type: ignore[attr-defined]
+
+    @rule()
+    def request(self) -> None:
+        invocation = Invocation("id", b"{}", time.monotonic_ns())
+        answer = self.inside(lambda: self.invoker.invoke(self.function, invocation))
+        if answer.done() and isinstance(answer.exception(), AwsError):
+            self.refused += 1
+        else:
+            self.accepted += 1
+            self.answers.append(answer)
+
+    @precondition(lambda self: self.environments(State.INIT, State.REINIT))
+    @rule(data=st.data())
+    def init_is_over(self, data: st.DataObject) -> None:
+        runtime = data.draw(st.sampled_from(self.environments(State.INIT, State.REINIT)))
+        listener = runtime.listener
+        assert listener is not None
+        self.inside(lambda: listener.on_ready(Ready()))
+
+    @precondition(lambda self: self.environments(State.INVOKE))
+    @rule(data=st.data(), fails=st.booleans())
+    def the_handler_answers(self, data: st.DataObject, fails: bool) -> None:
+        runtime = data.draw(st.sampled_from(self.environments(State.INVOKE)))
+        listener, runtime.work = runtime.listener, None
+        assert listener is not None
+        if fails:
+            self.inside(lambda: listener.on_error(b'{"errorType":"ValueError"}', 100))
+        else:
+            self.inside(lambda: listener.on_response(b"1", 100))
+
+    @precondition(lambda self: self.environments(State.INIT, State.REINIT, State.READY, State.INVOKE))
+    @rule(data=st.data(), code=st.sampled_from([0, 1, -9]))
+    def a_runtime_dies(self, data: st.DataObject, code: int) -> None:
+        every = self.environments(State.INIT, State.REINIT, State.READY, State.INVOKE)
+        runtime = data.draw(st.sampled_from(every))
+        on_exit = runtime.on_exit
+        assert on_exit is not None
+        self.inside(lambda: on_exit(code))
+
+    @rule()
+    def time_passes_and_idle_ones_freeze(self) -> None:
+        for pool in self.invoker.pools:
+            self.inside(lambda pool=pool: pool.freeze(time.monotonic_ns(), 0))
+
+    @rule()
+    def idle_ones_expire(self) -> None:
+        for pool in self.invoker.pools:
+            self.inside(lambda pool=pool: pool.expire(time.monotonic_ns(), 0))
+
+    @rule()
+    def the_function_is_updated(self) -> None:
+        old, self.function = self.function, self._next_revision()
+        self.inside(lambda: self.invoker.retire(old))
+
+    @rule(count=st.integers(0, 3))
+    def it_is_provisioned(self, count: int) -> None:
+        self.inside(lambda: self.invoker.provision(self.function, count))
+
+    @invariant()
+    def accepted_is_settled_or_in_flight(self) -> None:
+        settled = sum(answer.done() for answer in self.answers)
+        in_flight = sum(pool.in_flight for pool in self.invoker.pools)
+        assert self.accepted == settled + in_flight
+        assert in_flight <= CONCURRENCY
+        assert self.invoker._in_flight == in_flight
+
+    @invariant()
+    def counts_are_what_is_there(self) -> None:
+        starting = sum(pool.load.starting for pool in self.invoker.pools)
+        assert starting == self.invoker._starting <= INITS
+        live = [e for pool in self.invoker.pools for e in pool.environments.values()]
+        assert len(live) == self.invoker._live
+        assert all(environment.state is not State.STOPPED for environment in live)
+
+    @invariant()
+    def nobody_waits_beside_an_idle_environment(self) -> None:
+        for pool in self.invoker.pools:
+            assert not (pool.load.waiting and pool.load.idle)
+
+    @invariant()
+    def whoever_waits_is_being_helped(self) -> None:
+        for pool in self.invoker.pools:
+            if pool.load.waiting:
+                assert pool.load.starting or pool.load.serving or self.invoker._starting == INITS
+
+    def teardown(self) -> None:
+        self.inside(self.invoker.close)
+        records = [msgspec.json.decode(line) for line in self.journal.read()]
+        finished = sum(record["type"] == "invocation" for record in records)
+        throttled = sum(record["type"] == "throttle" for record in records)
+        in_queue = sum(answer.cancelled() for answer in self.answers)
+        assert (finished + in_queue, throttled) == (self.accepted, self.refused)
+        started = {record["environment"] for record in records if record["type"] == "environment_started"}
+        stopped = {record["environment"] for record in records if record["type"] == "environment_stopped"}
+        assert started == stopped
+        self.journal.close()
+        self.loop.close()
+        self.directory.cleanup()
+
+
+TestInvoker = Machine.TestCase
+TestInvoker.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
