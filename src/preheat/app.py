@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from preheat.kernel.http import HttpRequest, HttpResponse
 from preheat.kernel.interpreters import interpreter
 from preheat.kernel.settings import Settings
 from preheat.net.http import BodySink, Respond
+from preheat.sandbox.container import ContainerFactory, unusable
 from preheat.sandbox.process import ProcessFactory
 from preheat.sandbox.runtimes import Runtimes
 from preheat.services.apigateway.gateway import Gateway
@@ -36,6 +38,7 @@ from preheat.services.ecr.registry import GRACE_S, Registry
 from preheat.services.ecr.source import RegistryImages
 from preheat.services.identity.provider import IamProvider, StsProvider
 from preheat.services.identity.store import IdentityStore
+from preheat.services.lambda_.images import NoImages
 from preheat.services.lambda_.provider import LambdaProvider
 from preheat.services.logs.provider import LogsProvider
 from preheat.services.logs.store import LogStore
@@ -60,12 +63,19 @@ class App:
         self.sandboxes.reap()
         self.journal = Journal(directory / "journal")
         self.logs = LogStore(directory)
-        self.invoker = PoolInvoker(Services(self.sandboxes, transport, self.journal, self.logs, endpoint_url), settings)
-        self.functions = LambdaProvider(settings, self.invoker, interpreter)
-        apis = ApiStore(directory / "apigateway.db")
-        identity = IdentityStore(directory, settings.account_id)
+        services = Services(self.sandboxes, transport, self.journal, self.logs, endpoint_url)
         self.registry = Registry(directory, settings.account_id)
         self.images = RegistryImages(self.registry, directory)
+        self.containers, no_containers = ContainerFactory(directory / "containers"), unusable()
+        if no_containers is None:
+            self.containers.reap()
+        own_network = RuntimeApiTransport(isolated=settings.container_network == "isolated")
+        in_containers = replace(services, sandboxes=self.containers, transport=own_network)
+        self.invoker = PoolInvoker(services, settings, in_containers)
+        images = self.images if no_containers is None else NoImages(no_containers)
+        self.functions = LambdaProvider(settings, self.invoker, interpreter, images)
+        apis = ApiStore(directory / "apigateway.db")
+        identity = IdentityStore(directory, settings.account_id)
         self.distribution = Distribution(self.registry)
         http_apis = HttpApiStore(directory / "apigatewayv2.db")
         self.gateway = Gateway(apis, self.invoker, self.functions, self.logs, settings.account_id, settings.region)
@@ -86,7 +96,7 @@ class App:
         )
         self._closing += [self.registry.close, self.distribution.close, identity.close, apis.close, http_apis.close]
         self._closing += [self.logs.close, self.journal.close]
-        self._closing += [self.sandboxes.close, self.invoker.close]
+        self._closing += [self.sandboxes.close, self.containers.close, self.invoker.close]
         self.registry.collect()
         self.images.collect()
         await self.functions.start()

@@ -10,8 +10,13 @@ from typing import Any
 from preheat.kernel.errors import PreheatError
 from preheat.kernel.settings import Settings
 
-_CHOICES = {"transport": ("socket", "http"), "sandbox": ("process",)}
-_ZERO_ALLOWED = ("port", "spares_max")
+_CHOICES = {
+    "tls": ("off", "on"),
+    "transport": ("socket", "http"),
+    "sandbox": ("process",),
+    "container_network": ("isolated", "host"),
+}
+_ZERO_ALLOWED = ("port", "spares_max", "linger_us")
 _FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 
 

@@ -55,6 +55,7 @@ async def _serve(settings: Settings, ready: Ready) -> None:
         loop.add_signal_handler(number, stop.set)
     app = App(settings)
     server = HttpServer(app.handle, stream=app.stream)
+    secure = HttpServer(app.handle, stream=app.stream)
     note = settings.data_dir / "server.json"
     try:
         try:
@@ -64,11 +65,28 @@ async def _serve(settings: Settings, ready: Ready) -> None:
             raise PreheatError(f"cannot listen on {where}: {error.strerror} (choose another --port)", 255) from None
         endpoint_url = f"http://{settings.host}:{port}"
         await app.start(endpoint_url)
+        secured = await _listen_securely(secure, settings, port) if settings.tls == "on" else []
         note.write_text(json.dumps({"pid": os.getpid(), "endpoint_url": endpoint_url}))
-        ready(endpoint_url, app.notes())
+        ready(endpoint_url, [*secured, *app.notes()])
         await stop.wait()
-        await server.drain(_GRACE_S)
+        await asyncio.gather(server.drain(_GRACE_S), secure.drain(_GRACE_S))
     finally:
         note.unlink(missing_ok=True)
         server.close()
+        secure.close()
         await app.close()
+
+
+async def _listen_securely(server: HttpServer, settings: Settings, plain_port: int) -> list[str]:
+    """HTTPS on the next port (a free one where the plain one was); returns how clients come to trust it."""
+    from preheat.net import tls
+
+    directory = settings.data_dir / "tls"
+    wanted = plain_port + 1 if settings.port else 0
+    try:
+        port = await server.listen(settings.host, wanted, tls.context(directory, settings.host, settings.region))
+    except OSError as error:
+        where = f"{settings.host}:{wanted}"
+        raise PreheatError(f"cannot listen on {where} for HTTPS: {error.strerror} (choose another --port)") from None
+    certificate = (directory / "certificate.pem").resolve()
+    return [f"https://{settings.host}:{port} too; clients trust it by AWS_CA_BUNDLE={certificate} (curl --cacert)"]

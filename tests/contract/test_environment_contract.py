@@ -11,20 +11,22 @@ import contextlib
 import itertools
 import os
 import re
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from conftest import Core, eventually, lambda_base
+from contract_core import Core, eventually, lambda_base
 
 from preheat.execution.channel import Transport
 from preheat.execution.runtime_api import RuntimeApiTransport
 from preheat.execution.socket_channel import SocketTransport
-from preheat.kernel.errors import AwsError
+from preheat.kernel.errors import AwsError, PreheatError
 from preheat.kernel.function import LogEvent
 from preheat.kernel.image import ImageProgram
+from preheat.kernel.interpreters import interpreter
 from preheat.sandbox.cgroup import hierarchies
 from preheat.sandbox.container import ContainerFactory, unusable
 from preheat.sandbox.fake import FakeFactory
@@ -587,7 +589,7 @@ async def test_init_and_handlers_of_both_kinds_hold_the_same_capabilities(core: 
     assert expected is None or at_init == expected
 
 
-@only_real
+@pytest.mark.parametrize("core", [*PROCESS, *RESTORED], indirect=True)  # an image function has no layers
 @pytest.mark.parametrize("count", [1, 2])
 async def test_layers_are_seen_below_opt_and_the_last_one_wins(core: Core, tmp_path: Path, count: int) -> None:
     layers = [tmp_path / f"layer{n}" for n in range(count)]
@@ -617,10 +619,34 @@ async def test_the_json_log_format_of_platform_and_handler(core: Core) -> None:
     result = await core.call()
     events = [msgspec.json.decode(message) for message in core.logs.messages()]
     platform = [event["type"] for event in events if "type" in event]
-    assert platform == ["platform.initStart", "platform.start", "platform.report"]
+    before = ["platform.initStart"] if core.base is None else []
+    assert platform == [*before, "platform.start", "platform.report"]
     (said,) = [event for event in events if "message" in event]
     assert (said["level"], said["message"], said["requestId"]) == ("WARNING", "loud", result.request_id)
     assert events[-1]["record"]["metrics"]["initDurationMs"] == core.records("invocation")[0]["init_ms"]
+
+
+def other_pythons() -> list[str]:
+    """Runtimes other than our own that this machine has an interpreter for: the oldest and the newest."""
+    found = []
+    for minor in range(8, 14):
+        with contextlib.suppress(PreheatError):
+            if interpreter(f"python3.{minor}") != Path(sys.executable):
+                found.append(f"python3.{minor}")
+    return sorted({*found[:1], *found[-1:]})
+
+
+@pytest.mark.parametrize("core", ["process-socket", "process-http"], indirect=True)
+async def test_every_python_serves(core: Core) -> None:
+    for runtime in [f"python3.{sys.version_info.minor}", *other_pythons()]:
+        core.deploy(
+            "import os, sys\ndef handler(event, context):\n"
+            "    if event == 'raise': raise ValueError('boom')\n"
+            "    return ['python%d.%d' % sys.version_info[:2], os.environ['AWS_EXECUTION_ENV'], event]\n",
+            runtime=runtime,
+        )
+        assert await core.value({"a": [1]}) == [runtime, f"AWS_Lambda_{runtime}", {"a": [1]}]
+        assert msgspec.json.decode((await core.call("raise")).payload)["errorMessage"] == "boom"
 
 
 THREAD = """
@@ -685,7 +711,7 @@ async def test_the_handlers_cpu_follows_memory_and_init_is_not_throttled(core: C
 
 def throttled(core: Core) -> int:
     """Periods in which the environment that serves was throttled (cpu.stat of its group)."""
-    assert isinstance(core.factory, ProcessFactory)
+    assert isinstance(core.factory, (ProcessFactory, ContainerFactory))
     counts = []
     for path in core.factory.cgroups.paths:
         for stat in path.glob("*/cpu.stat"):

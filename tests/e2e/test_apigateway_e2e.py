@@ -5,9 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import ssl
+import urllib.request
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 from e2e_cloud import HANDLER, Answer, Cloud, ask, eventually, integration_uri
@@ -230,3 +234,26 @@ def test_the_front_refuses_what_could_be_smuggled(cloud: Cloud) -> None:
         answer = b"".join(iter(lambda: client.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_https_with_the_certificate_of_our_own(tmp_path: Path) -> None:
+    secure = Cloud(tmp_path / "data", "--tls").start()
+    try:
+        errors = tmp_path / "data.stderr"
+        line = eventually(lambda: next((one for one in errors.read_text().splitlines() if "https://" in one), ""))
+        url, bundle = line.split()[1], line.partition("AWS_CA_BUNDLE=")[2].split()[0]
+        client = boto3.client(
+            "apigatewayv2",
+            "us-east-1",
+            endpoint_url=url,
+            verify=bundle,
+            aws_access_key_id="a",
+            aws_secret_access_key="b",
+        )
+        arn = secure.create_function("mirror", EVENT_HANDLER)
+        api = client.create_api(Name="h", ProtocolType="HTTP", Target=arn)["ApiId"]
+        context = ssl.create_default_context(cafile=bundle)
+        with urllib.request.urlopen(f"{url}/_aws/execute-api/{api}/x", context=context, timeout=30) as answer:
+            assert json.loads(answer.read())["headers"]["x-forwarded-proto"] == "https"
+    finally:
+        assert secure.end() == 0

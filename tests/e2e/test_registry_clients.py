@@ -177,8 +177,9 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
 def conversation(wire: Wire) -> list[tuple[str, int, str | None, str | None]]:
     """One push with what can go wrong in it: (step, status, error code, Range).
 
-    Left out is where docker-registry 2.8 departs from the specification: it takes chunks out of order, answers 500 to
-    a manifest of `{}`, announces more than it sends for a range beyond the end, and names errors of a finished upload by its own state token.
+    Left out is where docker-registry 2.8 departs from the specification: it takes chunks out of order, answers 500
+    to a manifest of `{}`, announces more than it sends for a range beyond the end, and names errors of a finished
+    upload by its own state token.
     """
     said: list[tuple[str, int, str | None, str | None]] = []
 

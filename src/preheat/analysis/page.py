@@ -11,6 +11,7 @@ from typing import Any
 
 from preheat.analysis import anatomy, words
 from preheat.analysis.figures import Drawing
+from preheat.analysis.questions import answers
 from preheat.analysis.study import Study
 
 MOST_COLD_ROWS = 100
@@ -39,7 +40,8 @@ def render_page(
         cold_rows=_cold_rows(study, anatomies),
         cold_total=len(anatomies),
         explanation=words.explanation(study, summary, anatomies),
-        sample=_sample(study.folder.info),
+        questions=answers(study, summary, anatomies),
+        sample=_sample(study),
         made=_how_made(study),
         warnings=summary["warnings"],
         files=summary["files"],
@@ -118,11 +120,12 @@ def _cold_rows(study: Study, anatomies: words.Anatomies) -> list[dict[str, Any]]
     return rows
 
 
-def _sample(info: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(heading, text) of one request, its answer and its log events, where the run recorded them."""
+def _sample(study: Study) -> list[tuple[str, str]]:
+    """(heading, text) of one request, its answer and its log events, where the run or the function's log has them."""
+    info = study.folder.info
     sample = info.get("sample")
     if not isinstance(sample, dict):
-        return []
+        sample = {"response": info.get("locust_sample"), "log_events": study.log.events if study.log else None}
     headings = (("request", "Request"), ("response", "Answer"), ("log_events", "Log events"))
     return [(heading, _text(sample[key])) for key, heading in headings if sample.get(key)]
 

@@ -25,6 +25,7 @@ _COMMANDS = {
     "profile": "Show where a function's init goes: imports, statements, memory, files.",
     "warm": "Keep a function's environments warm on a schedule.",
     "report": "Analyse a run: cold starts, warm requests, figures.",
+    "compare": "Lay runs side by side, with an interval for every difference.",
     "demo": "The whole loop on the Iris example: start, deploy, load, report, stop.",
 }
 

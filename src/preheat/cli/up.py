@@ -11,6 +11,13 @@ import click
 @click.command("up")
 @click.option("--host", help="Address to listen on (default 127.0.0.1: this machine only).")
 @click.option("--port", type=int, help="Port for everything (default 4566; 0 takes a free one).")
+@click.option(
+    "--tls",
+    is_flag=False,
+    flag_value="on",
+    type=click.Choice(["off", "on"]),
+    help="HTTPS as well, on the next port, with a certificate of our own.",
+)
 @click.option("--data-dir", type=click.Path(file_okay=False), help="Where state lives (default .preheat).")
 @click.option("--region", help="Region that ARNs name (default us-east-1).")
 @click.option("--account-id", help="Account that ARNs name (default 000000000000).")
@@ -22,6 +29,9 @@ import click
 @click.option("--keep-alive-s", type=float, help="Idle environments are shut down after this (default 600).")
 @click.option("--async-retry-s", type=float, help="First retry of a failed asynchronous invocation (default 60).")
 @click.option("--freeze-grace-ms", type=float, help="Idle environments are frozen after this (default 5).")
+@click.option(
+    "--linger-us", type=int, help="Poll this long before sleeping, where a core is idle (default 250; 0: never)."
+)
 @click.option("--transport", type=click.Choice(["socket", "http"]), help="Runtime client's way (default socket).")
 @click.option("--sandbox", type=click.Choice(["process"]), help="Where functions run (default process).")
 @click.option("-d", "--detach", is_flag=True, help="Return once it answers; stop it with `preheat down`.")

@@ -26,6 +26,8 @@ class Work(msgspec.Struct, frozen=True):
     trace_id: str
     client_context: str
     event: bytes
+    linger_us: int = 0
+    """How long both sides poll, instead of sleeping, for what comes next."""
 
 
 class RuntimeListener(Protocol):

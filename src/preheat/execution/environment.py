@@ -49,6 +49,9 @@ class Owner(Protocol):
     def on_initialised(self, environment: Environment) -> None:
         """INIT is over, well or badly; the environment may be reserved."""
 
+    def linger_us(self) -> int:
+        """How long it pays to poll for what a request brings, and for the next one; 0 not at all."""
+
     def on_free(self, environment: Environment) -> None:
         """A request is done; the environment may be reserved again."""
 
@@ -276,6 +279,7 @@ class Environment:
             invocation.trace_id,
             invocation.client_context,
             invocation.payload,
+            self._owner.linger_us(),
         )
         self._channel.send(work)
 

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 from preheat.execution.environment import Services
+from preheat.execution.linger import Linger
 from preheat.execution.pool import Pool
 from preheat.execution.snapshots import Snapshot
 from preheat.kernel.errors import AwsError
@@ -32,6 +33,7 @@ class PoolInvoker:
         self._starting = 0
         self._live = 0
         self._used_mb = 0
+        self._linger = Linger(settings.linger_us)
         self._freezer: asyncio.TimerHandle | None = None
         self._janitor = self._loop.call_later(self._tick_s(), self._expire)
 
@@ -100,6 +102,9 @@ class PoolInvoker:
     def on_init_over(self) -> None:
         self._starting -= 1
         self._fill()
+
+    def linger_us(self) -> int:
+        return self._linger.limit_us if self._linger.worthwhile(self._in_flight) else 0
 
     def on_idle(self) -> None:
         if self._freezer is None:

@@ -48,8 +48,10 @@ class OutputParser:
 
     def flush(self, now_ms: int) -> list[LogEvent]:
         """What is left without a line's end, or of a frame that never became whole."""
-        rest, self._pending = self._pending, b""
         events: list[LogEvent] = []
+        if not self._pending:
+            return events
+        rest, self._pending = self._pending, b""
         _lines(rest, now_ms, events)
         return events
 

@@ -39,6 +39,9 @@ class Landlord(Protocol):
     def on_stopped(self, pool: Pool) -> None:
         """An environment is gone."""
 
+    def linger_us(self) -> int:
+        """How long it pays to poll, now; 0 not at all."""
+
     def on_idle(self) -> None:
         """An environment has nothing to do."""
 
@@ -185,6 +188,9 @@ class Pool:
             self.provisioning_failure = "FUNCTION_ERROR_INIT_FAILURE"  # AWS's words for it
         self._free(environment)
         self._landlord.on_init_over()
+
+    def linger_us(self) -> int:
+        return self._landlord.linger_us()
 
     def on_free(self, environment: Environment) -> None:
         self._serving -= 1

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from typing import cast
 
 from preheat.execution.channel import Ready, RuntimeListener, Work
 
 _HEAD = struct.Struct("!IB")
-_INVOKE = struct.Struct("!IBQI")
+_INVOKE = struct.Struct("!IBIQI")
 _READY = struct.Struct("!QQB")
 _PEAK = struct.Struct("!IB")
 _NEXT, _RESPONSE, _ERROR, _INIT_ERROR = b"NREX"
@@ -31,6 +32,8 @@ class SocketChannel(asyncio.Protocol):
         self._theirs: socket.socket | None = theirs
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
+        self._loop = asyncio.get_running_loop()
+        self._poll_until = 0.0
 
     def child_fd(self) -> int | None:
         assert self._theirs is not None
@@ -51,9 +54,17 @@ class SocketChannel(asyncio.Protocol):
         if self._transport is None:
             return  # the runtime has just died: its exit is reported by the sandbox
         meta = "\0".join((work.request_id, work.arn, work.trace_id, work.client_context)).encode()
-        size = 12 + len(meta) + len(work.event)
-        head = _INVOKE.pack(size, 0x49, work.deadline_ms, len(meta))
+        size = 16 + len(meta) + len(work.event)
+        head = _INVOKE.pack(size, 0x49, work.linger_us, work.deadline_ms, len(meta))
         self._transport.write(head + meta + work.event)
+        if work.linger_us:
+            self._poll_until = time.monotonic() + work.linger_us / 1e6
+            self._loop.call_soon(self._poll)
+
+    def _poll(self) -> None:
+        """Keep the loop from sleeping until the answer is there or the time is over."""
+        if time.monotonic() < self._poll_until:
+            self._loop.call_soon(self._poll)
 
     def close(self) -> None:
         self._listener = None
@@ -70,6 +81,7 @@ class SocketChannel(asyncio.Protocol):
         self._transport = None
 
     def data_received(self, data: bytes) -> None:
+        self._poll_until = 0.0
         buffer = self._buffer
         buffer += data
         while len(buffer) >= _HEAD.size:

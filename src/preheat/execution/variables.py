@@ -23,7 +23,7 @@ def runtime_variables(function: FunctionVersion, log_stream: str, endpoint_url: 
         **(image.environ if image is not None else {"AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}"}),
         "TZ": ":UTC",
         **function.environment,
-        "_HANDLER": function.handler,
+        "_HANDLER": function.handler or (image.command[-1] if image is not None else ""),
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_SESSION_TOKEN": "test",

@@ -71,4 +71,8 @@ def _interactive_builtins() -> None:
 
 
 if __name__ == "__main__":
+    if sys.version_info >= (3, 11):
+        # Python's frames live in chunks of 16 KB; importing large packages crosses a chunk's end thousands of
+        # times, and each crossing maps and unmaps memory. One large frame below all others avoids that.
+        main.__code__ = main.__code__.replace(co_stacksize=70_000)
     main()

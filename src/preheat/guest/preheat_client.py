@@ -4,7 +4,8 @@
 marshalling, logging and errors stay AWS's code, libcurl's HTTP goes. Frames, big-endian: length (4 bytes,
 of what follows the kind), kind (1 byte), payload. `execution.socket_channel` is the other end.
 
-  to us      I  invoke      deadline in epoch ms (8), length of meta (4), meta, event
+  to us      I  invoke      how long to poll for the next one after it, in us (4), deadline in epoch ms (8),
+                            length of meta (4), meta, event
                             meta: request id, function ARN, trace id, client context, joined by NUL
   from us    N  first next  our start and the runtime's readiness, monotonic ns (8 + 8), own /tmp (1)
              R  response    peak memory in KiB (4), 1 if JSON (1), body
@@ -22,7 +23,7 @@ import time
 import types
 
 _HEAD = struct.Struct("!IB")
-_INVOKE = struct.Struct("!QI")
+_INVOKE = struct.Struct("!IQI")
 _READY = struct.Struct("!QQB")
 _ANSWER = struct.Struct("!IBIB")
 
@@ -33,10 +34,7 @@ def run(handler, channel_fd, started_ns, own_tmp):
     from awslambdaric import bootstrap
 
     channel = socket.socket(fileno=channel_fd)
-    try:
-        bootstrap.run(handler, SocketClient(channel, started_ns, time.monotonic_ns(), own_tmp))
-    except ChannelClosed:
-        os._exit(0)
+    bootstrap_run(bootstrap, handler, SocketClient(channel, started_ns, time.monotonic_ns(), own_tmp))
 
 
 def without_native_client():
@@ -44,6 +42,21 @@ def without_native_client():
     native = types.ModuleType("runtime_client")
     native.initialize_client = lambda user_agent: None
     sys.modules["runtime_client"] = native
+
+
+def bootstrap_run(bootstrap, handler, client):
+    """Hand over to AWS's bootstrap; never returns.
+
+    It takes its client as an argument since awslambdaric 3; the last version for Python 3.8 makes one itself.
+    """
+    try:
+        if bootstrap.run.__code__.co_argcount == 2:
+            bootstrap.run(handler, client)
+        else:
+            bootstrap.LambdaRuntimeClient = lambda *_: client
+            bootstrap.run(os.environ["LAMBDA_TASK_ROOT"], handler, "")
+    except ChannelClosed:
+        os._exit(0)
 
 
 def send_frame(channel, kind, payload):
@@ -88,6 +101,7 @@ class SocketClient:
         self._buffer = bytearray()
         self._ready = _READY.pack(started_ns, runtime_ready_ns, own_tmp)
         self._announced = False
+        self._linger_us = 0
         self._peak = PeakMemory()
 
     def wait_next_invocation(self):
@@ -98,7 +112,7 @@ class SocketClient:
             kind, payload = self._receive()
             if kind == b"I":
                 break
-        deadline_ms, size = _INVOKE.unpack_from(payload)
+        self._linger_us, deadline_ms, size = _INVOKE.unpack_from(payload)
         meta_end = _INVOKE.size + size
         meta = payload[_INVOKE.size : meta_end].decode("utf-8").split("\0")
         return Request(meta[0], meta[1], meta[2], meta[3], deadline_ms, payload[meta_end:])
@@ -134,10 +148,21 @@ class SocketClient:
                     payload = bytes(memoryview(buffer)[_HEAD.size : end])
                     del buffer[:end]
                     return bytes((kind,)), payload
-            data = self._channel.recv(262144)
+            data = self._recv()
             if not data:
                 raise ChannelClosed
             buffer += data
+
+    def _recv(self):
+        """Poll for a moment where the server says that it pays, then sleep until there is something."""
+        if self._linger_us:
+            end_ns = time.monotonic_ns() + self._linger_us * 1000
+            while time.monotonic_ns() < end_ns:
+                try:
+                    return self._channel.recv(262144, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    pass
+        return self._channel.recv(262144)
 
 
 class PeakMemory:

@@ -37,10 +37,7 @@ def run(handler, control_fd, telemetry_fd):
     from awslambdaric import bootstrap
 
     control = socket.socket(fileno=control_fd)
-    try:
-        bootstrap.run(handler, TemplateClient(control, telemetry_fd, watch))
-    except preheat_client.ChannelClosed:
-        os._exit(0)
+    preheat_client.bootstrap_run(bootstrap, handler, TemplateClient(control, telemetry_fd, watch))
 
 
 class TemplateClient:

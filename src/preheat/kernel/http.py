@@ -25,6 +25,7 @@ class HttpRequest:
     body: bytes = b""
     client_host: str = "127.0.0.1"
     received_ns: int = 0
+    tls: bool = False
     sink: Any = None
     """What the front's `stream` returned for this request (`net.connection.BodySink`); the handler's from now on."""
 

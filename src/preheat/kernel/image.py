@@ -31,6 +31,8 @@ class ResolvedImage:
     """Digests of the uncompressed layers (diff ids), lowest first."""
     size_bytes: int
     """Of the compressed layers and the configuration: what was pushed."""
+    blobs: tuple[str, ...] = ()
+    """Digests of the same layers as they were pushed: what to unpack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class ImageSource(Protocol):
         """
 
     def pin(self, holder: str, digest: str) -> None:
-        """Keep an image for `holder` (a function's revision) even where it is deleted from its repository."""
+        """Keep an image for `holder` (a function's revision) even where it is deleted from its repository, and over
+        restarts. What the holder held before is let go."""
 
     def unpin(self, holder: str) -> None:
         """The holder needs it no more. No harm where it holds nothing."""

@@ -14,6 +14,8 @@ class Settings:
     data_dir: Path = Path(".preheat")
     host: str = "127.0.0.1"
     port: int = 4566
+    tls: str = "off"
+    """"on": HTTPS as well, on the port after `port` (a free one if that is 0), with a certificate of our own."""
     region: str = "us-east-1"
     account_id: str = "000000000000"
     max_inits: int = field(default_factory=lambda: os.cpu_count() or 1)
@@ -34,9 +36,14 @@ class Settings:
     freeze_grace_ms: float = 5.0
     """An idle environment is frozen after this long; a request that comes sooner spares both the freeze
     and the thaw."""
+    linger_us: int = 250
+    """How long server and runtime poll before they sleep, while a single request is in flight and a core
+    has nothing else to do; 0 never."""
     transport: str = "socket"
     """How Python's runtime client speaks to the server: "socket" or "http" (the Runtime API)."""
     sandbox: str = "process"
+    container_network: str = "isolated"
+    """What functions from images can reach: "isolated" (their own Runtime API) or "host" (all this machine can)."""
 
 
 def _three_quarters_of_memory_mb() -> int:

@@ -23,8 +23,9 @@ class LoadPlan:
     """One run. `function_facts` are the function's own (version, memory_mb, timeout_s, runtime, qualifier,
     snap_start, provisioned) for run.json.
 
-    `endpoint_url` is the local cloud's address, None where there is none to ask for a journal (AWS). Environments
-    started since `prepared_at_s` (epoch seconds) belong to the run: provisioned ones are there before its first request.
+    `endpoint_url` is the local cloud's address, None where there is none to ask for a journal (AWS).
+    `prepared_at_s` (epoch seconds): environments started since then belong to the run. Provisioned ones are there
+    before its first request.
     """
 
     function: str

@@ -88,6 +88,7 @@ class HttpConnection(asyncio.Protocol):
         self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._client = ""
+        self._tls = False
         self._queue: deque[_Turn] = deque()
         self._queued_bytes = 0
         self._serving = False
@@ -113,6 +114,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if isinstance(peer, tuple) else ""
+        self._tls = transport.get_extra_info("sslcontext") is not None
         self._front.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -147,7 +149,7 @@ class HttpConnection(asyncio.Protocol):
         self._eof = True
         if self._in_message:
             self._refuse(400, "the request ended before it was whole")
-        return self.busy or bool(self._last_word)  # a half-closed client still gets its answers
+        return not self._tls and (self.busy or bool(self._last_word))  # a half-closed client still gets its answers
 
     def pause_writing(self) -> None:
         self._writing_paused_at = time.monotonic()
@@ -176,6 +178,7 @@ class HttpConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         headers, self._headers = self._headers, []  # trailers, which nobody asked for, go where nobody looks
         self._request = HttpRequest(self._parser.get_method().decode("latin-1"), "", "", headers, b"", self._client)
+        self._request.tls = self._tls
         version = self._parser.get_http_version()
         expected, self._continue_due = check_headers(headers, version)
         set_target(self._request, self._url)

@@ -29,7 +29,7 @@ INIT_LIMIT_S = 120.0
 
 # The frames of `preheat.guest.preheat_client`, which says what they hold.
 _HEAD = struct.Struct("!IB")
-_INVOKE = struct.Struct("!QI")
+_INVOKE = struct.Struct("!IQI")
 _READY = struct.Struct("!QQB")
 _PEAK_BYTES = 5
 
@@ -201,7 +201,7 @@ def _invoke(
     """(b"R" or b"E", body) of one invocation."""
     meta = "\0".join((f"00000000-0000-4000-8000-{number:012}", program.arn, "", "")).encode()
     deadline_ms = int((time.time() + INIT_LIMIT_S) * 1000)
-    payload = _INVOKE.pack(deadline_ms, len(meta)) + meta + event
+    payload = _INVOKE.pack(0, deadline_ms, len(meta)) + meta + event
     channel.sendall(_HEAD.pack(len(payload), ord("I")) + payload)
     kind, body = _receive(channel, output)
     return kind, body[_PEAK_BYTES:]

@@ -253,9 +253,9 @@ class _HostProcess:
         with contextlib.suppress(OSError):
             self._control.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_SNDBUFFORCE", 32), _BUFFER_BYTES)
         self._control.setblocking(False)
-        argv = [sys.executable, "-I", "-S", container_host.__file__, str(theirs.fileno())]
-        # the holders of PID namespaces inherit the mark: a later server finds what this one leaves
-        environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", MARK: self._root}
+        # the mark of what it starts: a later server finds by it what this one leaves
+        argv = [sys.executable, "-I", "-S", container_host.__file__, str(theirs.fileno()), f"{MARK}={self._root}"]
+        environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         with theirs:
             self._process = subprocess.Popen(
                 argv, env=environ, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True

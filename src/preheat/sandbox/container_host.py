@@ -89,8 +89,10 @@ class Container:
 
 
 class Host:
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, mark: str) -> None:
+        name, _, value = mark.partition("=")
         self._control = control
+        self._holder_environ = {**os.environ, name: value}
         self._home = {
             kind: os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
             for name, kind in (("pid", _CLONE_NEWPID), ("net", _CLONE_NEWNET))
@@ -181,7 +183,7 @@ class Host:
         try:
             if network is not None:
                 _check(_libc.setns(network, _CLONE_NEWNET))
-            return os.posix_spawn(_HOLDER[0], _HOLDER, dict(os.environ), file_actions=quiet)
+            return os.posix_spawn(_HOLDER[0], _HOLDER, self._holder_environ, file_actions=quiet)
         finally:
             for kind, home in self._home.items():
                 _check(_libc.setns(home, kind))
@@ -322,7 +324,7 @@ def _own_mounts() -> None:
             _libc.umount2(os.fsencode(point), _MNT_DETACH)
 
 
-def main(control_fd: int) -> None:
+def main(control_fd: int, mark: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
     _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
     _own_mounts()
@@ -332,8 +334,8 @@ def main(control_fd: int) -> None:
     wake.setblocking(False)
     signal.set_wakeup_fd(wake.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    Host(socket.socket(fileno=control_fd)).run(woken)
+    Host(socket.socket(fileno=control_fd), mark).run(woken)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2])

@@ -46,7 +46,7 @@ class Bench:
         )
         blob = self.layout.blobs.put(gzipped(plain))
         layer = PackedLayer(Descriptor(f"{OCI_LAYER}+gzip", blob, self.layout.blobs.size(blob) or 0), digest_of(plain))
-        self.base = BaseImage((layer,), {"Env": ["PATH=/bin", "WHERE=/task"], "Cmd": ["base"], "WorkingDir": "/work"})
+        self.base = BaseImage((layer,), {"Env": ["PATH=/bin", "WHERE=/task"], "Cmd": ["base"], "WorkingDir": "/app"})
         self.said: list[str] = []
 
     def write(self, **files: str) -> None:
@@ -120,11 +120,11 @@ def test_copy_follows_dockers_rules_of_source_and_destination(bench: Bench) -> N
         'COPY ["a.txt", "/with space/"]\nWORKDIR sub\nCOPY b.txt ./'
     )
     assert bench.files(image) == {
-        "work": "dir",
-        "work/a.txt": "a",
-        "work/renamed": "a",
-        "work/sub": "dir",
-        "work/sub/b.txt": "b",
+        "app": "dir",
+        "app/a.txt": "a",
+        "app/renamed": "a",
+        "app/sub": "dir",
+        "app/sub/b.txt": "b",
         "many": "dir",
         "many/a.txt": "a",
         "many/b.txt": "b",
@@ -207,7 +207,7 @@ def test_pip_installs_into_the_images_interpreter_once(bench: Bench) -> None:
     (bench.context / "package" / "backend.py").write_text(BACKEND)
     text = (
         "FROM base\nCOPY . .\nRUN pip install --no-cache-dir -r requirements.txt \\\n"
-        "  && python -m pip install -t /task /work/package"
+        "  && python -m pip install -t /task /app/package"
     )
     image = bench.build(text)
     files = bench.files(image)

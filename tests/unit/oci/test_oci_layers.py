@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from layer_maker import Made, folder, gzipped, listing, tar
+from layer_maker import Made, folder, gzipped, listing, symlink, tar
 
 from preheat.oci.blobs import BlobStore
 from preheat.oci.digest import digest_of
@@ -48,6 +50,31 @@ def test_shared_layers_have_one_directory(tmp_path: Path, blobs: BlobStore) -> N
     directories = {path for image in images for path in store.directories(image)}
     assert len(directories) == 11
     assert len(list((tmp_path / "store/layers").iterdir())) == 11
+
+
+def test_layers_stacked_by_the_kernel_are_what_layers_applied_are(tmp_path: Path, blobs: BlobStore) -> None:
+    store = LayerStore(tmp_path / "store", blobs)
+    layers = [
+        put(
+            blobs, folder("d"), Made("d/a", b"1"), Made("d/b", b"1"), folder("e"), Made("e/x", b"1"), symlink("l", "d")
+        ),
+        put(blobs, Made("d/.wh.a"), Made("d/c", b"2"), Made("e/.wh..wh..opq"), Made("e/y", b"2"), Made("l/in", b"2")),
+        put(blobs, Made(".wh.e"), folder("e"), Made("e/z", b"3"), Made("d/a", b"3"), Made("d/.wh.c")),
+    ]
+    wanted = {"d": "dir", "d/a": "3", "d/b": "1", "e": "dir", "e/z": "3", "l": "dir", "l/in": "2"}
+    assert listing(store.flat(layers)) == wanted
+    if os.geteuid() != 0:
+        with pytest.raises(PermissionError):
+            store.directories(layers)
+        return
+    merged = tmp_path / "merged"
+    merged.mkdir()
+    lower = ":".join(str(path) for path in reversed(store.directories(layers)))
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", f"ro,lowerdir={lower}", merged], check=True)
+    try:
+        assert listing(merged) == wanted
+    finally:
+        subprocess.run(["umount", merged], check=True)
 
 
 def test_a_layer_that_is_not_what_its_image_says_is_refused(tmp_path: Path, blobs: BlobStore) -> None:

@@ -188,8 +188,23 @@ def test_invoke_method(cloud: Cloud) -> None:
     )
     assert (answer["status"], answer["body"]) == (200, "ok")
     assert answer["headers"]["Content-Type"] == "application/json"
-    assert "Method completed with status: 200" in answer["log"]
-    event = json.loads(cloud.functions.invocations[-1].payload)
+    trace = answer["headers"]["X-Amzn-Trace-Id"]
+    log = [line.partition(" : ")[2] for line in answer["log"].splitlines()[2:]]
+    assert log == [
+        "HTTP Method: GET, Resource Path: /p1",
+        "Method request path: {id=p1}",
+        "Method request query string: {q=1}",
+        "Method request headers: {X-A=b}",
+        'Method request body before transformations: {"a": 1}',
+        "Method response body after transformations: ok",
+        f"Method response headers: {{Content-Type=application/json, X-Amzn-Trace-Id={trace}}}",
+        "Successfully completed execution",
+        "Method completed with status: 200",
+    ]
+    elsewhere = cloud.call("test_invoke_method", **names, pathWithQueryString="/random/test")
+    assert elsewhere["status"] == 200
+    assert "Method request path: {}" in elsewhere["log"]
+    event = json.loads(cloud.functions.invocations[0].payload)
     assert (event["pathParameters"], event["queryStringParameters"], event["body"]) == (
         {"id": "p1"},
         {"q": "1"},

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from ecr_support import CONFIG, MANIFEST, Bench, digest, layer
 
 from preheat.kernel.errors import PreheatError
-from preheat.kernel.image import ImageMissing, ImageSource, ImageUnsupported
+from preheat.kernel.image import ImageMissing, ImageSource, ImageUnsupported, ResolvedImage
 from preheat.services.ecr.source import RegistryImages
 
 
@@ -70,13 +71,22 @@ def test_a_pinned_image_outlives_its_repository(bench: Bench, images: RegistryIm
     images.pin("function:1", image.digest)
     bench.registry.delete_repository("app", force=True)
     assert bench.registry.collect(0).files == 0
-    root = images.flat_directory(image)
+    bench.restart()
+    images = RegistryImages(bench.registry, bench.data_dir)
+    with pytest.raises(ImageMissing):
+        images.resolve(image.uri)
+    root = _in_a_thread(images.flat_directory, image)
     assert (root / "one").read_text() == "one"
     images.unpin("function:1")
     images.unpin("function:1")
     assert bench.blobs() == set()
-    with pytest.raises(PreheatError, match="is gone"):
+    with pytest.raises(PreheatError, match="cannot be unpacked"):
         images.layer_directories(image)
+
+
+def _in_a_thread(unpack: Callable[[ResolvedImage], Path], image: ResolvedImage) -> Path:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(unpack, image).result()
 
 
 def test_unpacked_layers_are_shared_and_collected_with_the_last_pin(bench: Bench, images: RegistryImages) -> None:

@@ -248,6 +248,17 @@ ROWS = [
         {"RoutingConfig": {"AdditionalVersionWeights": {"2": 0.1, "3": 0.1}}},
     ),
     Row(
+        "Invoke API: a name that cannot be one",
+        "POST",
+        f"{FUNCTIONS}/%3Ciris%3E/invocations",
+        400,
+        "ValidationException",
+        "1 validation error detected: Value '<iris>' at 'functionName' failed to satisfy constraint: Member must "
+        r"satisfy regular expression pattern: (arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?"
+        r"-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_\.]+)(:(\$LATEST(\.PUBLISHED)?|[a-zA-Z0-9-_]+))?",
+        b"{}",
+    ),
+    Row(
         "Invoke API: a name that is none",
         "GET",
         "/2015-03-31/functions/iris/aliases/nope",

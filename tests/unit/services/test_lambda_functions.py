@@ -253,6 +253,38 @@ def test_configuration_changes_only_what_was_given(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({"LogFormat": "JSON"}, {"LogFormat": "JSON", "ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO"}),
+        (
+            {"LogFormat": "JSON", "ApplicationLogLevel": "DEBUG"},
+            {"LogFormat": "JSON", "ApplicationLogLevel": "DEBUG", "SystemLogLevel": "INFO"},
+        ),
+        ({"LogGroup": "cool_lambda"}, {"LogFormat": "Text", "LogGroup": "cool_lambda"}),
+    ],
+)
+def test_a_logging_update_keeps_what_it_does_not_name(
+    tmp_path: Path, given: dict[str, str], shown: dict[str, str]
+) -> None:
+    """Recorded on AWS, but for the way back to Text."""
+
+    async def scenario() -> None:
+        async with provider_in(tmp_path) as provider:
+            await created(provider)
+            await provider.update_function_configuration(CONTEXT, {"FunctionName": "iris", "LoggingConfig": given})
+            await provider.settled()
+            found = provider.get_function_configuration(CONTEXT, {"FunctionName": "iris"})["LoggingConfig"]
+            assert found == {"LogGroup": "/aws/lambda/iris", **shown}
+            back = {"FunctionName": "iris", "LoggingConfig": {"LogFormat": "Text"}}
+            await provider.update_function_configuration(CONTEXT, back)
+            await provider.settled()
+            found = provider.get_function_configuration(CONTEXT, {"FunctionName": "iris"})["LoggingConfig"]
+            assert found == {"LogFormat": "Text", "LogGroup": shown.get("LogGroup", "/aws/lambda/iris")}
+
+    asyncio.run(scenario())
+
+
 def test_a_dry_run_checks_the_code_and_changes_nothing(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with provider_in(tmp_path) as provider:

@@ -31,7 +31,8 @@ def test_a_layers_versions(tmp_path: Path) -> None:
             first = await publish(provider, Description="one", CompatibleRuntimes=["python3.11"])
             assert (first["LayerArn"], first["LayerVersionArn"]) == (f"{LAYER}tools", f"{LAYER}tools:1")
             assert (first["Version"], first["Content"]["CodeSize"]) == (1, len(CONTENT["ZipFile"]))
-            await publish(provider)
+            second = await publish(provider)
+            assert (second["CompatibleRuntimes"], second["CompatibleArchitectures"]) == ([], []), "recorded on AWS"
             shown = provider.get_layer_version(CONTEXT, {"LayerName": "tools", "VersionNumber": 1})
             assert shown == provider.get_layer_version_by_arn(CONTEXT, {"Arn": f"{LAYER}tools:1"}) == first
             versions = provider.list_layer_versions(CONTEXT, {"LayerName": f"{LAYER}tools"})["LayerVersions"]

@@ -66,7 +66,13 @@ def test_what_is_within_the_limits_becomes_a_field(params: dict[str, Any], field
         (
             {"Runtime": "python3.7"},
             "InvalidParameterValueException",
-            "Value python3.7 at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: "
+            "The runtime parameter of python3.7 is no longer supported for creating or updating AWS Lambda functions. "
+            "We recommend you use the new runtime (python3.12) while creating or updating functions.",
+        ),
+        (
+            {"Runtime": "python2"},
+            "InvalidParameterValueException",
+            "Value python2 at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: "
             "[python3.8, python3.9, python3.10, python3.11, python3.12, python3.13, python3.14] or be a valid ARN",
         ),
         (

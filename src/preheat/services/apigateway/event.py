@@ -140,8 +140,8 @@ def _headers(request: HttpRequest, ids: RequestIds) -> tuple[dict[str, str], dic
     added = (
         ("X-Amzn-Trace-Id", ids.trace_header),
         ("X-Forwarded-For", forwarded_for),
-        ("X-Forwarded-Port", port if port.isdigit() else "80"),
-        ("X-Forwarded-Proto", "http"),
+        ("X-Forwarded-Port", port if port.isdigit() else "443" if request.tls else "80"),
+        ("X-Forwarded-Proto", "https" if request.tls else "http"),
     )
     for name, value in added:
         single[name] = value

@@ -32,6 +32,7 @@ from preheat.services.apigateway.refusals import Refusal, Refused, custom_respon
 from preheat.services.apigateway.stages import DeployedStage, Route
 from preheat.services.apigateway.store import Store
 from preheat.services.apigateway.testing import STAGE as TEST_STAGE
+from preheat.services.apigateway.testing import Tested
 
 logger = logging.getLogger(__name__)
 
@@ -115,24 +116,25 @@ class Gateway:
 
     async def test(
         self, api_id: str, deployment: Deployment, request: HttpRequest, path: str, variables: dict[str, str]
-    ) -> HttpResponse:
-        """`testing.MethodTester`: the answer of a snapshot that is not deployed."""
+    ) -> Tested:
+        """`testing.MethodTester`: what a snapshot of one resource answers that is not deployed."""
         ids = request_ids(None)
-        own_headers: Headers = [("x-amzn-RequestId", ids.request), ("x-amz-apigw-id", ids.extended)]
-        now = deployment.created_date
         stage = Stage(
             stage_name=TEST_STAGE,
             deployment_id=deployment.id,
-            created_date=now,
-            last_updated_date=now,
+            created_date=deployment.created_date,
+            last_updated_date=deployment.created_date,
             variables=variables or UNSET,
         )
         compiled = DeployedStage(self._account_id, api_id, stage, deployment, self._region)
-        resource = deployment.resources[0].path
         found = compiled.routes.find(path, request.method)
-        # a path that is not the resource's is tested all the same, without path parameters (recorded)
-        route, parameters = found or (compiled.routes.find(resource, request.method) or (None, {}))[:1] + ({},)
-        return await self.pipeline.answer(Call(request, compiled, route, path, parameters, ids, []))
+        if found is None:  # a path that is not the resource's is tested all the same, without parameters (recorded)
+            own = compiled.routes.find(deployment.resources[0].path, request.method)
+            if own is None:
+                raise ValueError("the snapshot does not serve its own resource")
+            found = own[0], {}
+        response = await self.pipeline.answer(Call(request, compiled, found[0], path, found[1], ids, []))
+        return Tested(response, ids.request, found[1])
 
     def _invoke(self, route: Route, event: bytes, exchange: _Exchange) -> None:
         """Start the invocation; its future or the timer, whichever is first, answers."""

@@ -71,7 +71,7 @@ class KeyOperations(ApiOperations):
         )
         key = msgspec.structs.replace(key, last_updated_date=datetime.now(UTC).replace(microsecond=0))
         self._store.put_account_part("api_keys", key.id, key)
-        return _shown(key, include_value=False)
+        return {"tags": {}, **_shown(key, include_value=False)}  # empty tags are shown here (recorded)
 
     def delete_api_key(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         key = self._key(params["apiKey"])
@@ -86,7 +86,7 @@ class KeyOperations(ApiOperations):
         return wire(plan)
 
     def get_usage_plan(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        return wire(self._plan(params))
+        return {"tags": {}, **wire(self._plan(params))}  # as in the list and at creation they are not (recorded)
 
     def get_usage_plans(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         wanted = params.get("keyId")
@@ -102,7 +102,7 @@ class KeyOperations(ApiOperations):
         for patch in patches(params):
             plan = patched_plan(plan, patch)
         self._store.put_account_part("usage_plans", plan.id, checked(plan, self._store))
-        return wire(plan)
+        return {"tags": {}, **wire(plan)}
 
     def delete_usage_plan(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         plan = self._plan(params)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import UNSET
@@ -18,12 +20,18 @@ from preheat.services.apigateway.store import ApiState, Store
 STAGE = "test-invoke-stage"
 
 
+class Tested(NamedTuple):
+    response: HttpResponse
+    request_id: str
+    path_parameters: dict[str, str]
+
+
 class MethodTester(Protocol):
     """The data plane, as far as a test needs it."""
 
     async def test(
         self, api_id: str, deployment: Deployment, request: HttpRequest, path: str, variables: dict[str, str]
-    ) -> HttpResponse:
+    ) -> Tested:
         """What `request` would be answered if `deployment` were live. `path` is the request's below the stage."""
 
 
@@ -51,7 +59,8 @@ class TestOperations(MethodOperations):
         started_ns = time.monotonic_ns()
         deployment = _single(state, resource, method, context)
         variables = params.get("stageVariables") or {}
-        response = await self._tester.test(state.rest_api.id, deployment, request, path, variables)
+        tested = await self._tester.test(state.rest_api.id, deployment, request, path, variables)
+        response = tested.response
         latency_ms = (time.monotonic_ns() - started_ns) // 1_000_000
         many: dict[str, list[str]] = {}
         for name, value in response.headers:
@@ -62,7 +71,7 @@ class TestOperations(MethodOperations):
             "headers": {name: values[-1] for name, values in many.items()},
             "multiValueHeaders": many,
             "latency": latency_ms,
-            "log": _log(request, response, many.get("x-amzn-RequestId", [""])[0], latency_ms),
+            "log": _log(request, tested),
         }
 
 
@@ -89,15 +98,25 @@ def _single(state: ApiState, resource: Resource, method: Method, context: Operat
     )
 
 
-def _log(request: HttpRequest, response: HttpResponse, request_id: str, latency_ms: int) -> str:
-    """The lines of AWS's execution log that need no more than request and response."""
-    body = response.body.decode("utf-8", "replace")
-    lines = [
-        f"Execution log for request {request_id}",
+def _log(request: HttpRequest, tested: Tested) -> str:
+    """AWS's execution log of a MOCK integration, line by line (recorded: test_invoke_test_method); the lines about
+    other integrations' own requests and responses are not built."""
+    now = time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime())
+    response = tested.response
+    lines = (
+        f"Starting execution for request: {tested.request_id}",
         f"HTTP Method: {request.method}, Resource Path: {request.path}",
-        f"Method request query string: {request.query}",
+        f"Method request path: {_java(tested.path_parameters.items())}",
+        f"Method request query string: {_java(parse_qsl(request.query, keep_blank_values=True))}",
+        f"Method request headers: {_java(request.headers)}",
         f"Method request body before transformations: {request.body.decode('utf-8', 'replace')}",
-        f"Method response body after transformations: {body}",
-        f"Method completed with status: {response.status} in {latency_ms} ms",
-    ]
-    return "\n".join(lines) + "\n"
+        f"Method response body after transformations: {response.body.decode('utf-8', 'replace')}",
+        f"Method response headers: {_java(response.headers)}",
+        "Successfully completed execution",
+        f"Method completed with status: {response.status}",
+    )
+    return f"Execution log for request {tested.request_id}\n" + "".join(f"{now} : {line}\n" for line in lines)
+
+
+def _java(pairs: Iterable[tuple[str, str]]) -> str:
+    return "{" + ", ".join(f"{name}={value}" for name, value in pairs) + "}"

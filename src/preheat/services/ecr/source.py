@@ -21,7 +21,7 @@ _WHAT_TO_DO = "build it with docker build --provenance=false, or push it with pr
 
 
 class RegistryImages:
-    """Everything but the two directories is quick and for the server's own thread."""
+    """For the server's own thread, but for the two directories, which take their time and are for another."""
 
     def __init__(self, registry: Registry, data_dir: Path) -> None:
         self._registry = registry
@@ -34,8 +34,7 @@ class RegistryImages:
             image = self._registry.find(reference.repository, image_id)
         except (ValueError, AwsError):
             raise ImageMissing(image_uri) from None
-        body = self._registry.body(image)
-        manifest = parse_manifest(body, image.media_type)
+        manifest = parse_manifest(self._registry.body(image), image.media_type)
         config = self._config(manifest)
         return ResolvedImage(
             uri=f"{reference.registry}/{reference.repository}@{image.digest}",
@@ -44,6 +43,7 @@ class RegistryImages:
             config=config.get("config") or {},
             layers=tuple(config["rootfs"]["diff_ids"]),
             size_bytes=image.size_bytes,
+            blobs=tuple(layer.digest for layer in manifest.layers),
         )
 
     def pin(self, holder: str, digest: str) -> None:
@@ -55,13 +55,13 @@ class RegistryImages:
 
     def layer_directories(self, image: ResolvedImage) -> tuple[Path, ...]:
         try:
-            return self._layers.directories(self._blobs(image))
+            return self._layers.directories(_layers(image))
         except (LayerRefused, FileNotFoundError, PermissionError) as error:
             raise PreheatError(f"image {image.uri} cannot be unpacked: {error}") from None
 
     def flat_directory(self, image: ResolvedImage) -> Path:
         try:
-            return self._layers.flat(self._blobs(image))
+            return self._layers.flat(_layers(image))
         except (LayerRefused, FileNotFoundError) as error:
             raise PreheatError(f"image {image.uri} cannot be unpacked: {error}") from None
 
@@ -98,12 +98,9 @@ class RegistryImages:
             raise ImageUnsupported("its configuration does not fit its layers")
         return value
 
-    def _blobs(self, image: ResolvedImage) -> list[Layer]:
-        kept = self._registry.store.manifest(image.digest)
-        if kept is None:
-            raise PreheatError(f"image {image.uri} is gone")
-        layers = parse_manifest(kept[1], kept[0]).layers
-        return [Layer(layer.digest, diff_id) for layer, diff_id in zip(layers, image.layers, strict=True)]
+
+def _layers(image: ResolvedImage) -> list[Layer]:
+    return [Layer(blob, diff_id) for blob, diff_id in zip(image.blobs, image.layers, strict=True)]
 
 
 def _architecture(config: Mapping[str, Any]) -> str:

@@ -17,8 +17,8 @@ class LayerVersion:
     created: str
     description: str = ""
     license_info: str | None = None
-    runtimes: list[str] | None = None
-    architectures: list[str] | None = None
+    runtimes: list[str] = field(default_factory=list)
+    architectures: list[str] = field(default_factory=list)
     policy: list[dict[str, Any]] = field(default_factory=list)
     policy_revision_id: str = ""
 

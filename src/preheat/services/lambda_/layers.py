@@ -46,8 +46,8 @@ class LayerOperations(Operations):
                 created=last_modified_now(),
                 description=params.get("Description") or "",
                 license_info=params.get("LicenseInfo"),
-                runtimes=params.get("CompatibleRuntimes"),
-                architectures=params.get("CompatibleArchitectures"),
+                runtimes=params.get("CompatibleRuntimes") or [],
+                architectures=params.get("CompatibleArchitectures") or [],
             )
             self._store_version(replace(layer, next_version=layer.next_version + 1), version)
         return self._layer_shown(context, layer, version)
@@ -238,6 +238,6 @@ def _newest(layer: Layer, params: dict[str, Any]) -> LayerVersion | None:
 def _fits(version: LayerVersion, params: dict[str, Any]) -> bool:
     """Whether a version is listed for CompatibleRuntime and CompatibleArchitecture; one that names none fits none."""
     runtime, architecture = params.get("CompatibleRuntime"), params.get("CompatibleArchitecture")
-    return (runtime is None or runtime in (version.runtimes or ())) and (
-        architecture is None or architecture in (version.architectures or ())
+    return (runtime is None or runtime in version.runtimes) and (
+        architecture is None or architecture in version.architectures
     )

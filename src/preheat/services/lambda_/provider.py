@@ -123,7 +123,7 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
     async def _package(self, code: dict[str, Any], function: Function) -> AsyncIterator[Function]:
         """The function with the code given: an image's, or a package that `collect` spares in this context."""
         if code.get("ImageUri"):
-            image = self._images.resolve(code["ImageUri"])
+            image = self._images.resolve(code["ImageUri"], function.architectures[0])
             digest = image.digest.removeprefix("sha256:")
             yield replace(function, image=image, image_uri=code["ImageUri"], code_sha256=digest, code_size=0)
             return
@@ -219,6 +219,8 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
     async def update_function_configuration(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         validation.check_built(params)
         function = self._registry.function(params["FunctionName"])
+        if params.get("LoggingConfig"):
+            params = {**params, "LoggingConfig": validation.merged_logging(function.logging, params["LoggingConfig"])}
         fields = self._fields(params)
         check_configuration_members(function.package_type, fields)
         with self._registry.changing(function):

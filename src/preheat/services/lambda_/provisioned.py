@@ -104,13 +104,14 @@ class ProvisionedOperations(AccessOperations):
                     "for function"
                 )
             return
-        if wanted > self._account_concurrency:
+        before = attached.provisioned[qualifier].requested if qualifier in attached.provisioned else 0
+        unreserved = self._account_concurrency - self._reserved() + before
+        if wanted > unreserved:
             raise invalid(
                 "Specified ConcurrentExecutions for function is greater than account's unreserved concurrency "
-                f"[{self._account_concurrency}]."
+                f"[{unreserved}]."
             )
-        before = attached.provisioned[qualifier].requested if qualifier in attached.provisioned else 0
-        if self._account_concurrency - self._reserved() + before - wanted < MIN_UNRESERVED:
+        if unreserved - wanted < MIN_UNRESERVED:
             raise invalid(
                 "Specified ConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below "
                 f"its minimum value of [{MIN_UNRESERVED}]."

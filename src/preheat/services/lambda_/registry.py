@@ -8,13 +8,22 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
+from preheat.aws.model import load_service
 from preheat.kernel.arn import function_arn, parse_function
 from preheat.kernel.errors import AwsError, PreheatError
 from preheat.kernel.function import FunctionVersion, Invoker
 from preheat.services.lambda_ import models
 from preheat.services.lambda_.attachments import Alias, Attached
 from preheat.services.lambda_.code import CodeStore
-from preheat.services.lambda_.failures import conflict, function_not_found, function_only, invalid, not_found, not_now
+from preheat.services.lambda_.failures import (
+    conflict,
+    constraint,
+    function_not_found,
+    function_only,
+    invalid,
+    not_found,
+    not_now,
+)
 from preheat.services.lambda_.images import Images
 from preheat.services.lambda_.models import LATEST, Function
 from preheat.services.lambda_.serving import Serving
@@ -140,7 +149,8 @@ class FunctionRegistry:
         try:
             name, derived = parse_function(identifier)
         except ValueError as error:
-            raise invalid(f"{identifier!r} is not a valid function name or ARN") from error
+            rule = f"Member must satisfy regular expression pattern: {_name_pattern()}"
+            raise constraint(identifier, "functionName", rule) from error
         parts = identifier.split(":")
         if parts[0] == "arn" and parts[3] != self._region:
             raise not_found(f"Functions from '{parts[3]}' are not reachable in this region ('{self._region}')")
@@ -363,3 +373,9 @@ def _failure(error: Exception) -> tuple[str, str]:
     if isinstance(error, PreheatError):
         return str(error), "FunctionError"
     return str(error) or type(error).__name__, "InternalError"
+
+
+def _name_pattern() -> str:
+    """As Invoke's model has it."""
+    shape = load_service("lambda").operations["Invoke"].input
+    return str(shape.members["FunctionName"].traits["pattern"]) if shape else ""

@@ -79,7 +79,15 @@ def _role(arn: str) -> str:
     return arn
 
 
+_DEPRECATED = ("python2.7", "python3.6", "python3.7")
+
+
 def _runtime(runtime: str) -> str:
+    if runtime in _DEPRECATED:  # the recommendation is as recorded in June 2024
+        raise invalid(
+            f"The runtime parameter of {runtime} is no longer supported for creating or updating AWS Lambda functions. "
+            "We recommend you use the new runtime (python3.12) while creating or updating functions."
+        )
     if runtime not in RUNTIMES:
         wanted = ", ".join(RUNTIMES)
         raise invalid(
@@ -164,6 +172,13 @@ def _logging(value: Mapping[str, Any]) -> dict[str, str]:
         raise invalid("Log Level is not supported when Log Format is set to Text. Remove Log Level from your request "
                       "or change the Log Format to JSON and try again.")  # fmt: skip
     return config
+
+
+def merged_logging(before: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """LoggingConfig for an update: what is not given stays (recorded on AWS), but Text leaves no levels."""
+    levels = ("ApplicationLogLevel", "SystemLogLevel")
+    kept = {key: value for key, value in before.items() if given.get("LogFormat") != "Text" or key not in levels}
+    return {**kept, **{key: value for key, value in given.items() if value}}
 
 
 def _tracing(value: Mapping[str, Any]) -> str:

@@ -181,8 +181,8 @@ def _headers(request: HttpRequest, ids: RequestIds) -> dict[str, str]:
     port = headers.get("host", "").rpartition(":")[2]
     headers["x-amzn-trace-id"] = ids.trace_header
     headers["x-forwarded-for"] = f"{forwarded}, {request.client_host}" if forwarded else request.client_host
-    headers["x-forwarded-port"] = port if port.isdigit() else "80"
-    headers["x-forwarded-proto"] = "http"
+    headers["x-forwarded-port"] = port if port.isdigit() else "443" if request.tls else "80"
+    headers["x-forwarded-proto"] = "https" if request.tls else "http"
     return headers
 
 

@@ -1,0 +1,43 @@
+"""Busy polling, for a moment, where one request follows another: a core that sleeps takes longer to wake
+than a small model takes to answer.
+
+Only while a single request is in flight and a core has nothing else to do, so that nobody's work is
+delayed by somebody's waiting.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+_LOADAVG = Path("/proc/loadavg")
+_SAMPLE_S = 0.02
+
+
+class Linger:
+    """`limit_us`: how long either side polls before it sleeps; 0 never."""
+
+    def __init__(self, limit_us: int) -> None:
+        self.limit_us = limit_us
+        self._cores = os.cpu_count() or 1
+        self._sampled_at = 0.0
+        self._spare_core = False
+
+    def worthwhile(self, in_flight: int) -> bool:
+        """Whether to poll for what this request will bring."""
+        if in_flight != 1 or not self.limit_us:
+            return False
+        now = time.monotonic()
+        if now - self._sampled_at > _SAMPLE_S:
+            self._sampled_at = now
+            self._spare_core = running_tasks() <= self._cores
+        return self._spare_core
+
+
+def running_tasks() -> int:
+    """Tasks running or ready to run on the machine, ourselves included; many where it cannot be known."""
+    try:
+        return int(_LOADAVG.read_text().split()[3].partition("/")[0])
+    except (OSError, ValueError, IndexError):
+        return 1_000_000
