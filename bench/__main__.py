@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import cloud, cold, control, live, output, report, snapshot, startup, throughput, warm
+from bench import cloud, cold, control, live, output, registry, report, snapshot, startup, throughput, warm
 from bench.peers import Workload
 from bench.result import Result
 from bench.size import FULL, QUICK, Size
@@ -46,6 +46,7 @@ def alone(folder: Path, size: Size) -> dict[Keys, Measure]:
     return {
         ("up_ready_s", "up_idle_mb"): lambda: startup.ready_and_idle(folder, size),
         ("report_10m_s",): lambda: [report.analysed(folder, size)],
+        ("registry_push_over_debian", "registry_pull_over_debian"): lambda: registry.over_debian(folder, size),
         ("control_plane_p50_over_moto",): lambda: [control.over_moto(folder, size)],
     }
 

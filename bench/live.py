@@ -35,7 +35,7 @@ def handler(event, context):
 '''
 SHARED = Path("/dev/shm")
 """An environment has a /tmp of its own; this it shares with the machine."""
-LIMIT_S = 60.0
+LIMIT_S = 150.0
 
 
 def deploy_held(cloud: Cloud, folder: Path) -> Deployed:

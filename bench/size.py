@@ -22,7 +22,11 @@ class Size:
     environments: int = 1000
     report_lines: int = 10_000_000
     report_rounds: int = 3
+    blob_mb: int = 500
+    registry_rounds: int = 7
 
 
-QUICK = Size(5, 100, 2, 3, 5, 5, 20, 3, 3, 10, 100, report_lines=1_000_000, report_rounds=1)
+QUICK = Size(
+    5, 100, 2, 3, 5, 5, 20, 3, 3, 10, 100, report_lines=1_000_000, report_rounds=1, blob_mb=100, registry_rounds=2
+)
 FULL = Size(environments=2000)

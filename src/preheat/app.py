@@ -79,7 +79,7 @@ class App:
         self.distribution = Distribution(self.registry)
         http_apis = HttpApiStore(directory / "apigatewayv2.db")
         self.gateway = Gateway(apis, self.invoker, self.functions, self.logs, settings.account_id, settings.region)
-        self.http_gateway = HttpGateway(http_apis, self.gateway.lambdas, settings.account_id)
+        self.http_gateway = HttpGateway(http_apis, self.gateway.lambdas, settings.account_id, settings.region)
         self.function_urls = FunctionUrls(self.functions, self.gateway.lambdas)
         self.dispatcher = Dispatcher(
             {
@@ -98,7 +98,7 @@ class App:
         self._closing += [self.logs.close, self.journal.close]
         self._closing += [self.sandboxes.close, self.containers.close, self.invoker.close]
         self.registry.collect()
-        self.images.collect()
+        await self.images.collect(grace_s=0)
         await self.functions.start()
         self._started = True
 
@@ -158,7 +158,7 @@ class App:
         if path == "/_preheat/journal":
             return await self._journal(request)
         if path == "/_preheat/gc" and request.method == "POST":
-            return _json(self._collect(request))
+            return _json(await self._collect(request))
         if path.startswith("/_preheat/code/"):
             return await self.functions.download_code(request)
         return _json({"message": f"no such endpoint: {path}"}, 404)
@@ -167,10 +167,9 @@ class App:
         facts = {"sandbox": self.sandboxes.name, "max_inits": self._settings.max_inits}
         return {"status": "ok", "version": __version__, "pid": os.getpid(), **facts}
 
-    def _collect(self, request: HttpRequest) -> dict[str, int]:
-        grace_s = 0.0 if request.query == "all" else GRACE_S
-        collected = self.registry.collect(grace_s)
-        return {"files": collected.files, "freed_bytes": collected.freed_bytes}
+    async def _collect(self, request: HttpRequest) -> dict[str, int]:
+        collected = self.registry.collect(0.0 if request.query == "all" else GRACE_S)
+        return {"files": collected.files + await self.images.collect(), "freed_bytes": collected.freed_bytes}
 
     def _status(self) -> dict[str, Any]:
         functions: dict[str, dict[str, int]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import sys
 import time
@@ -116,6 +117,14 @@ class Core:
 
 def with_layer(base: ImageProgram, layer: Path) -> ImageProgram:
     return replace(base, layers=(*base.layers, str(layer)), command=(*base.command, "app.handler"))
+
+
+@functools.lru_cache
+def base_of_session(directory: Path) -> ImageProgram:
+    """Made once (pip takes seconds), shared by every test; `directory` is the session's (getbasetemp)."""
+    own = directory / "lambda-base"
+    own.mkdir()
+    return lambda_base(own)
 
 
 def lambda_base(directory: Path) -> ImageProgram:

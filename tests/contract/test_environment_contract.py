@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from contract_core import Core, eventually, lambda_base
+from contract_core import Core, base_of_session, eventually
 
 from preheat.execution.channel import Transport
 from preheat.execution.runtime_api import RuntimeApiTransport
@@ -71,11 +71,13 @@ def runtimes(tmp_path_factory: pytest.TempPathFactory) -> Runtimes:
 
 @pytest.fixture(scope="session")
 def base_image(tmp_path_factory: pytest.TempPathFactory) -> ImageProgram:
-    return lambda_base(tmp_path_factory.mktemp("base"))
+    return base_of_session(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(params=KINDS)
-async def core(request: pytest.FixtureRequest, tmp_path: Path, runtimes: Runtimes) -> AsyncIterator[Core]:
+async def core(
+    request: pytest.FixtureRequest, tmp_path: Path, runtimes: Runtimes, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[Core]:
     sandbox, _, wire = request.param.partition("-")
     factory: SandboxFactory = FakeFactory() if sandbox == "fake" else ProcessFactory(tmp_path / "env", runtimes)
     transport: Transport = SocketTransport() if wire == "socket" else RuntimeApiTransport()
@@ -90,6 +92,7 @@ async def core(request: pytest.FixtureRequest, tmp_path: Path, runtimes: Runtime
     if isinstance(factory, ContainerFactory):
         factory.close()
         assert not [path for path in factory.cgroups.paths if path.exists()]
+        assert not [record for record in caplog.records if record.name == "preheat.sandbox.container"]
     if isinstance(factory, ProcessFactory):
         await eventually(
             lambda: not factory.cgroups.left_over() or all(g.remove() for g in factory.cgroups.left_over())
@@ -234,6 +237,16 @@ async def test_reserved_concurrency_throttles_with_awss_reason(core: Core) -> No
     await inside
     assert (await core.value())["count"] == 2
     assert len(core.records("throttle")) == 1
+
+
+async def test_versions_of_a_function_share_its_reserved_concurrency(core: Core) -> None:
+    core.deploy(BASIC, reserved_concurrency=1)
+    inside = core.start({"sleep": 0.3})
+    core.deploy(BASIC, reserved_concurrency=1)
+    with pytest.raises(AwsError, match="Rate Exceeded"):
+        await core.call()
+    await inside
+    assert (await core.value())["count"] == 1
 
 
 async def test_a_retired_revision_finishes_what_it_has(core: Core) -> None:

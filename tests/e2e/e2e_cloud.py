@@ -244,7 +244,8 @@ def left_over(data_dir: Path) -> list[str]:
             except OSError:
                 continue  # it has just ended
     found += [f"mount {line}" for line in Path("/proc/mounts").read_text().splitlines() if str(data_dir) in line]
-    digest = hashlib.sha256(os.fsencode(data_dir / "environments")).hexdigest()[:12]
-    for pattern in (f"preheat-{digest}", f"*/preheat-{digest}"):
-        found += [f"control group {path}" for path in _CGROUPS.glob(pattern)]
+    for name in ("environments", "containers"):
+        digest = hashlib.sha256(os.fsencode(data_dir / name)).hexdigest()[:12]
+        for pattern in (f"preheat-{digest}", f"*/preheat-{digest}"):
+            found += [f"control group {path}" for path in _CGROUPS.glob(pattern)]
     return found

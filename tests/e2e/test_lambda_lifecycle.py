@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import signal
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
@@ -246,3 +248,35 @@ def test_fifty_creates_and_deletes_of_one_name(cloud: Cloud) -> None:
         client.create_function(FunctionName="contested", Code={"ZipFile": code}, **facts)
     client.get_waiter("function_active_v2").wait(FunctionName="contested", WaiterConfig=FAST)
     assert invoke(cloud, "contested")["version"] == "$LATEST"
+
+
+def test_a_function_url_answers_for_the_version_behind_its_alias(cloud: Cloud) -> None:
+    client = cloud.client("lambda")
+    cloud.create_function("reachable", SOURCE)
+    stage(cloud, "reachable", "one")
+    client.create_alias(FunctionName="reachable", Name="prod", FunctionVersion="1")
+    made = client.create_function_url_config(FunctionName="reachable", Qualifier="prod", AuthType="NONE")
+    host = urlsplit(made["FunctionUrl"]).netloc
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(urllib.request.Request(f"{cloud.url}/", headers={"Host": host}), timeout=30) as answer:
+        said = json.load(answer)
+    assert (said["stage"], said["version"]) == ("one", "1")
+
+
+def test_a_snapstart_version_with_layers_and_provisioned_refused(cloud: Cloud) -> None:
+    client = cloud.client("lambda")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("python/shared.py", "NAME = 'from the layer'\n")
+    layer = client.publish_layer_version(LayerName="snapped", Content={"ZipFile": buffer.getvalue()})
+    source = "import shared\ndef lambda_handler(e, c):\n    return shared.NAME\n"
+    cloud.create_function(
+        "layeredsnap", source, Layers=[layer["LayerVersionArn"]], SnapStart={"ApplyOn": "PublishedVersions"}
+    )
+    client.publish_version(FunctionName="layeredsnap")
+    client.get_waiter("published_version_active").wait(FunctionName="layeredsnap", Qualifier="1", WaiterConfig=FAST)
+    assert invoke(cloud, "layeredsnap:1") == "from the layer"
+    with pytest.raises(ClientError, match="not supported for SnapStart"):
+        client.put_provisioned_concurrency_config(
+            FunctionName="layeredsnap", Qualifier="1", ProvisionedConcurrentExecutions=1
+        )

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 BIN_MS = 20.0
 MOST_BINS = 1 << 24
+LEAST_BINS = 1 << 13
+"""Room for the widest window over which the expected number of meetings is averaged."""
 ZONES_MS = 15 * 3_600_000.0
 """Local times differ from UTC by -12 to +14 hours."""
 SKEW_MS = 600_000.0
@@ -26,8 +28,16 @@ NEIGHBOURS = 6
 """REPORT lines considered on either side of a request's end."""
 NOT_THERE = 9.0
 """Cost (minus logarithm of a likelihood) at which it is likelier that the line is missing."""
+REST_WIDTH = 1.0
+"""Standard deviation of the logarithm of the time outside the function: set-up, queues and routes change it by factors,
+so it must only speak where the way back does not."""
+LEAST_SPREAD_MS = 3.0
+"""Both sides write milliseconds, and a busy client writes its line late."""
 TOLERANCE_MS = 5.0
 """What rounding to milliseconds and logging leave between two clocks."""
+MOST_DRIFT = 5e-3
+"""Half a percent: no clock that a machine runs on is worse."""
+FEWEST_FOR_DRIFT = 8
 CERTAIN = 0.7
 """A label less probable than this is "unknown"."""
 
@@ -75,7 +85,7 @@ def candidates(end_ms: Floats, at_ms: Floats, reach_ms: float, count: int = 4) -
     first, base = float(end_ms.min()), float(near.min())
     span = float(end_ms.max()) - first + float(near.max()) - base + 1
     width = max(BIN_MS, span / MOST_BINS)
-    size = 1 << int(np.ceil(np.log2(span / width + 256)))
+    size = 1 << int(np.ceil(np.log2(span / width + LEAST_BINS)))
     client = np.bincount(((end_ms - first) / width).astype(np.int64), minlength=size).astype(float)
     server = np.bincount(((near - base) / width).astype(np.int64), minlength=size).astype(float)
     meets = np.fft.irfft(np.fft.rfft(client) * np.conj(np.fft.rfft(server)), size)
@@ -144,37 +154,42 @@ def _differences(end_ms: Floats, at_ms: Floats, clock: Clock, reach_ms: float) -
 
 
 def _fit(clock: Clock, rest: Floats, where: Floats, zero: float) -> Clock:
-    """Correct the clock by the densest differences of each eighth of the run, and a robust line through those."""
+    """Correct the clock by the densest differences, and by a robust line through those of each eighth of the run
+    where a drift makes them much denser: with few requests a line fits any noise."""
     import numpy as np
 
-    centre, width = _densest(rest)
+    centre, width = _densest(rest, len(np.unique(where)))
+    still = Clock(clock.offset_ms + centre, clock.drift, zero, width)
     parts = np.minimum(((where - zero) / max(float(where.max()) - zero, 1.0) * 8).astype(int), 7)
     points = []
     for part in range(8):
-        inside = rest[parts == part]
-        if len(inside) >= 5:
-            points.append((float(where[parts == part].mean()) - zero, _densest(inside)[0], len(inside)))
-    slope = 0.0
-    if len(points) >= 4:
-        slopes = [(b[1] - a[1]) / (b[0] - a[0]) for i, a in enumerate(points) for b in points[i + 1 :] if b[0] > a[0]]
-        slope = float(np.median(slopes))
-        centre = float(np.median([value - slope * at for at, value, _ in points]))
-        width = _densest(rest - slope * (where - zero))[1]
-        if abs(slope) * (float(where.max()) - zero) < width:
-            slope, centre = 0.0, _densest(rest)[0]
-    return Clock(clock.offset_ms + centre, clock.drift + slope, zero, width)
+        inside, at = rest[parts == part], where[parts == part]
+        if len(np.unique(at)) >= FEWEST_FOR_DRIFT:
+            points.append((float(at.mean()) - zero, _densest(inside, len(np.unique(at)))[0]))
+    slopes = [(b[1] - a[1]) / (b[0] - a[0]) for i, a in enumerate(points) for b in points[i + 1 :] if b[0] > a[0]]
+    if len(points) < 4 or not slopes:
+        return still
+    slope = float(np.median(slopes))
+    centre = float(np.median([value - slope * at for at, value in points]))
+    drifting = _densest(rest - slope * (where - zero), len(np.unique(where)))[1]
+    if abs(clock.drift + slope) > MOST_DRIFT or drifting > 0.7 * width:
+        return still
+    return Clock(clock.offset_ms + centre, clock.drift + slope, zero, drifting)
 
 
-def _densest(values: Floats) -> tuple[float, float]:
-    """(middle, robust standard deviation) of the shortest interval that holds a third of the values."""
+def _densest(values: Floats, requests: int) -> tuple[float, float]:
+    """(middle, robust standard deviation) of the shortest interval that holds a third as many values as there are
+    requests: of all their pairs with lines, one for each request at most is a true one."""
     import numpy as np
 
+    if len(values) < 2:
+        return (float(values[0]) if len(values) else 0.0), LEAST_SPREAD_MS
     ordered = np.sort(values)
-    held = max(len(ordered) // 3, 2)
+    held = min(max(requests // 3, 2), len(ordered))
     widths = ordered[held - 1 :] - ordered[: len(ordered) - held + 1]
     first = int(np.argmin(widths))
     middle = float(np.median(ordered[first : first + held]))
-    return middle, max(float(widths[first]) / 0.86, 1.0)  # a third of a normal distribution spans 0.86 s.d.
+    return middle, max(float(widths[first]) / 0.86, LEAST_SPREAD_MS)  # a third of a normal distribution spans 0.86 s.d.
 
 
 def match(end_ms: Floats, response_ms: Floats, log: Any, clock: Clock) -> Join:
@@ -239,23 +254,24 @@ def _pairs(end_ms: Floats, response_ms: Floats, log: Any, clock: Clock) -> tuple
         early[possible],
     )
     rest = np.log(np.maximum(rest, 0.5))
-    usual, width = _usual(request, back, rest)
+    usual = _usual(request, back, rest)
     cost = 2.5 * np.log1p((back / clock.spread_ms) ** 2 / 4)
-    cost += np.where(early, 4.0, 2.5 * np.log1p(((rest - usual) / width) ** 2 / 4))
+    cost += np.where(early, 4.0, 2.5 * np.log1p(((rest - usual) / REST_WIDTH) ** 2 / 4))
     return (request, line), cost
 
 
-def _usual(request: Any, back: Floats, rest: Floats) -> tuple[float, float]:
-    """Median and robust width of the time outside the function (logarithm), over each request's nearest line."""
+def _usual(request: Any, back: Floats, rest: Floats) -> float:
+    """The usual time outside the function (logarithm), over each request's nearest line."""
     import numpy as np
 
     order = np.lexsort((np.abs(back), request))
-    _, first = np.unique(request[order], return_index=True)
-    nearest = rest[order[first]]
-    if not len(nearest):
-        return 0.0, 1.0
-    middle, width = _densest(nearest)
-    return middle, float(np.clip(width, 0.1, 1.0))
+    _, firsts = np.unique(request[order], return_index=True)
+    ordered = np.sort(rest[order[firsts]])
+    if not len(ordered):
+        return 0.0
+    held = max(len(ordered) // 3, 1)
+    densest = int(np.argmin(ordered[held - 1 :] - ordered[: len(ordered) - held + 1]))
+    return float(np.median(ordered[densest : densest + held]))
 
 
 def _cold(count: int, request: Any, line: Any, cost: Floats, report: Any, log: Any) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from preheat.analysis.labels import Label, LabelledRequest
@@ -18,8 +19,8 @@ INIT = "initialisation"
 RESTORE = "restore from a snapshot"
 HANDLER = "handler"
 REST = "gateway, network and client"
-UNSEEN = "set-up, waiting and provisioning"
-"""What only a log leaves unexplained before the function: it does not say which of the three it was."""
+UNSEEN = "waiting and provisioning"
+"""What only a log leaves unexplained before the function: it does not say which of the two it was."""
 ORDER = (SETUP, UNSEEN, QUEUE, SPAWN, RUNTIME, MODULE, INIT, RESTORE, HANDLER, REST)
 
 _DUST_MS = 1e-6
@@ -87,15 +88,17 @@ def by_name(parts: list[Part]) -> dict[str, float]:
     return total
 
 
-def from_log(item: LabelledRequest, log: ServerLog, usual_rest_ms: float) -> list[Part]:
+def from_log(item: LabelledRequest, log: ServerLog, usual_rest_ms: float, usual_setup_ms: float) -> list[Part]:
     """The parts of a request that was joined to a REPORT line: what the line says of initialisation, restore and
-    handler; of the rest, what a warm request usually needs is the way, and what is more, waiting and provisioning."""
-    setup_ms = item.request.setup_ms or 0.0
+    handler; of the rest, what a warm request usually needs is the way, and what is more, waiting and provisioning.
+    Set-up is that of the request where it was measured, else `usual_setup_ms` (0 where it opened no connection)."""
     init_ms, restore_ms = log.init_ms[item.report], log.restore_ms[item.report]
     known = [(INIT, 0.0 if init_ms != init_ms else float(init_ms))]  # nan is not itself
     known += [(RESTORE, 0.0 if restore_ms != restore_ms else float(restore_ms))]
     known += [(HANDLER, float(log.duration_ms[item.report]))]
-    rest_ms = max(item.request.response_ms - setup_ms - sum(length for _, length in known), 0.0)
+    rest_ms = max(item.request.response_ms - sum(length for _, length in known), 0.0)
+    setup_ms = min(usual_setup_ms if item.request.setup_ms is None else item.request.setup_ms, rest_ms)
+    rest_ms -= setup_ms
     way_ms = min(rest_ms, usual_rest_ms)
     parts, at_ms = [], 0.0
     for name, length_ms in [(SETUP, setup_ms), (UNSEEN, rest_ms - way_ms), *known, (REST, way_ms)]:
@@ -109,8 +112,8 @@ def cold_anatomies(study: Study) -> list[tuple[LabelledRequest, list[Part]]]:
     """Every cold request of which the server tells something, with its parts, in the order sent."""
     cold = study.select(Label.COLD)
     if study.log is not None and study.use is not None:
-        usual_ms = _usual_rest_ms(study, study.log)
-        return [(item, from_log(item, study.log, usual_ms)) for item in cold if item.report >= 0]
+        usual_ms, setups = _usual_rest_ms(study, study.log), _setups(study)
+        return [(item, from_log(item, study.log, usual_ms, setups(item))) for item in cold if item.report >= 0]
     found = []
     for item in cold:
         if item.invocation is not None:
@@ -118,6 +121,18 @@ def cold_anatomies(study: Study) -> list[tuple[LabelledRequest, list[Part]]]:
             start = study.restored.get(environment) or study.inits.get(environment)
             found.append((item, anatomy(item, start)))
     return found
+
+
+def _setups(study: Study) -> Callable[[LabelledRequest], float]:
+    """The set-up to expect of a request: the usual one where it was its user's first, else none."""
+    import numpy as np
+
+    first, times = study.setup.first, study.setup.times_ms
+    if first is None or not times:
+        return lambda _: 0.0
+    usual_ms = float(np.median(times))
+    firsts = {id(item) for item, is_first in zip(study.labelled, first.tolist(), strict=True) if is_first}
+    return lambda item: usual_ms if id(item) in firsts else 0.0
 
 
 def _usual_rest_ms(study: Study, log: ServerLog) -> float:

@@ -31,20 +31,9 @@ def compare(paths: Sequence[Path]) -> dict[str, Any]:
 
 def _figures(path: Path, study: Study) -> dict[str, Any]:
     summary = summarise(study, {})
-    kept: tuple[str, ...] = (
-        "function",
-        "target",
-        "requests",
-        "ok",
-        "failed",
-        "cold",
-        "warm",
-        "warm_waited",
-        "unknown",
-        "unmatched",
-    )
-    kept += ("label_method", "label_confidence", "cold_ms", "warm_ms", "all_ms", "connection_setup_ms")
-    kept += ("costs", "times")
+    kept: tuple[str, ...] = ("function", "target", "requests", "ok", "failed", "cold", "warm", "warm_waited")
+    kept += ("unknown", "unmatched", "label_method", "label_confidence", "cold_ms", "warm_ms", "all_ms")
+    kept += ("connection_setup_ms", "costs", "times")
     figures = {name: summary[name] for name in kept}
     figures["init_ms"] = summary["server"]["init_ms"]
     figures["restore_ms"] = summary["server"]["restore_ms"]

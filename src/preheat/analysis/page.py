@@ -125,7 +125,7 @@ def _sample(study: Study) -> list[tuple[str, str]]:
     info = study.folder.info
     sample = info.get("sample")
     if not isinstance(sample, dict):
-        sample = {"response": info.get("locust_sample"), "log_events": study.log.events if study.log else None}
+        sample = {"response": study.folder.first_text, "log_events": study.log.events if study.log else None}
     headings = (("request", "Request"), ("response", "Answer"), ("log_events", "Log events"))
     return [(heading, _text(sample[key])) for key, heading in headings if sample.get(key)]
 

@@ -45,6 +45,8 @@ class RunFolder:
     sources: list[str] = field(default_factory=list)
     interrupted: bool = False
     """A Locust log that says how it began but not that it ended."""
+    first_text: str = ""
+    """The first response text in a Locust log."""
     incomplete: int = 0
     """Responses in a Locust log whose status is missing."""
 
@@ -122,8 +124,7 @@ def _take(
         run.incomplete += source.locust.incomplete
         run.interrupted |= source.locust.started > source.locust.finished
         run.table.rows += source.locust.requests
-        if source.locust.first_text and "sample" not in run.info:
-            run.info.setdefault("locust_sample", source.locust.first_text)
+        run.first_text = run.first_text or source.locust.first_text
     elif source.log is not None:
         logs.append(source.log)
     run.sources.append(file.name)

@@ -63,6 +63,7 @@ def command(
             _study(say, running, project, name, load, with_snapshot, "--snapstart")
             say("comparing the two runs")
             _call("compare", [str(run), str(with_snapshot)])
+            _draw_comparison([run, with_snapshot])
     finally:
         say("stopping everything")
         control.stop(running)
@@ -92,6 +93,17 @@ def _study(say: _Steps, running: Running, project: Path, name: str, load: list[s
     _call("load", [name, *load, "--out", str(out), *where])
     say("analysing the run")
     _call("report", [str(out)])
+
+
+def _draw_comparison(runs: list[Path]) -> None:
+    """Both histograms of cold starts in one picture, in the last run's folder; its title in words."""
+    from preheat.analysis.compare import compare
+    from preheat.analysis.figures.side_by_side import NAME, save_side_by_side
+    from preheat.analysis.study import load_study
+
+    folder = runs[-1] / "figures"
+    click.echo(save_side_by_side([load_study(run) for run in runs], compare(runs), folder))
+    click.echo(f"{folder / NAME}.png, {folder / NAME}.svg")
 
 
 def _call(name: str, arguments: list[str]) -> None:

@@ -54,7 +54,7 @@ def command(
     workshop = Workshop(data_dir)
     try:
         image = workshop.find(name)
-        target = _target(destination or name, endpoint_url, data_dir)
+        target = target_of(destination or name, endpoint_url, data_dir)
     except ValueError as error:
         raise PreheatError(str(error), 252) from None
     if image is None:
@@ -65,7 +65,7 @@ def command(
         click.confirm(f"Push to {target.registry}, a real AWS account?", abort=True, err=True)
     client = RegistryClient(target.registry, credentials(target.registry, profile))
     try:
-        chosen = _single(workshop.layout, image)
+        chosen = single(workshop.layout, image)
         if create:
             _create(target, profile)
         client.push(workshop.layout, chosen, target.repository, target.tag, say)
@@ -82,7 +82,7 @@ def command(
         say(f"pushed {uri}")
 
 
-def _target(text: str, endpoint_url: str | None, data_dir: Path) -> Reference:
+def target_of(text: str, endpoint_url: str | None, data_dir: Path) -> Reference:
     """Where to push to. Raises ValueError, PreheatError."""
     from dataclasses import replace
 
@@ -105,7 +105,7 @@ def _target(text: str, endpoint_url: str | None, data_dir: Path) -> Reference:
     return replace(reference, registry=urlsplit(url).netloc)
 
 
-def _single(layout: Layout, image: Descriptor) -> Descriptor:
+def single(layout: Layout, image: Descriptor) -> Descriptor:
     """The image itself, or of an index the one for this machine."""
     import platform
 

@@ -34,6 +34,11 @@ import click
 )
 @click.option("--transport", type=click.Choice(["socket", "http"]), help="Runtime client's way (default socket).")
 @click.option("--sandbox", type=click.Choice(["process"]), help="Where functions run (default process).")
+@click.option(
+    "--container-network",
+    type=click.Choice(["isolated", "host"]),
+    help="What functions from images can reach (default isolated).",
+)
 @click.option("-d", "--detach", is_flag=True, help="Return once it answers; stop it with `preheat down`.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def command(detach: bool, quiet: bool, **options: Any) -> None:

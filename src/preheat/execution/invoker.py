@@ -133,9 +133,12 @@ class PoolInvoker:
     # shares
 
     def _room(self, pool: Pool) -> Room:
-        others = self._in_flight - pool.in_flight
         reserved = pool.function.reserved_concurrency
-        concurrency = self._settings.account_concurrency - others if reserved is None else reserved
+        if reserved is None:
+            concurrency = self._settings.account_concurrency - (self._in_flight - pool.in_flight)
+        else:  # of the function: its versions share it
+            versions = [each for each in self._pools.values() if each.function.arn == pool.function.arn]
+            concurrency = reserved - sum(each.in_flight for each in versions if each is not pool)
         settings = self._settings
         by_memory = (settings.memory_budget_mb - self._used_mb) // pool.memory_mb
         slots = min(settings.max_inits - self._starting, settings.max_environments - self._live, by_memory)

@@ -78,14 +78,15 @@ class PidNamespaces:
         """(pid, pid of the namespace's init or 0); pid is 0 in the child.
 
         A namespace's first process is deaf to its own signals and its death ends the others: a handler must
-        not be it. `sleep` is, spawned without copying our page tables.
+        not be it. `sleep` is, spawned without copying our page tables, and in a process group of its own: what
+        ends the template's leaves its children alone.
         """
         if not self.active:
             return os.fork(), 0
         _check(self._libc.unshare(_CLONE_NEWPID))
         try:
             devnull = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in range(3)]
-            init = os.posix_spawn(_SLEEP, [_SLEEP, "infinity"], {}, file_actions=devnull)
+            init = os.posix_spawn(_SLEEP, [_SLEEP, "infinity"], {}, file_actions=devnull, setpgroup=0)
             pid = os.fork()
             if pid == 0:
                 os.close(self._home)

@@ -27,7 +27,7 @@ class HttpRequest:
     received_ns: int = 0
     tls: bool = False
     sink: Any = None
-    """What the front's `stream` returned for this request (`net.connection.BodySink`); the handler's from now on."""
+    """What the front's `stream` returned for this request (`net.contract.BodySink`); the handler's from now on."""
 
     def header(self, name: str) -> str | None:
         """The first value of a header, whatever its case; None where absent."""

@@ -14,18 +14,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 import httptools
 
 from preheat.kernel.http import Headers, HttpRequest, HttpResponse
+from preheat.net.contract import BodySink, Handler, HttpLimits
 from preheat.net.encoding import BODILESS, encode_head, encode_response, refusal
 from preheat.net.requests import Refused, check_headers, set_target
 
 log = logging.getLogger(__name__)
-
-Respond = Callable[[HttpResponse], None]
-Handler = Callable[[HttpRequest, Respond], None]
 
 _PIPELINE_MAX = 32
 _PIPELINE_BYTES = 2**20
@@ -33,32 +31,6 @@ _PIPELINE_BYTES = 2**20
 _LINGER_S = 5.0
 """After a refusal, what the client still sends is read and dropped for this long: closing at once would
 reset the connection and destroy the answer on its way (RFC 9112, 9.6)."""
-
-
-class BodySink(Protocol):
-    """Takes one request's body as it comes. Its speed is the client's: the next bytes are read after `write`."""
-
-    def write(self, data: bytes) -> None:
-        """The next bytes. An error ends the request with 500; `abort` follows."""
-
-    def abort(self) -> None:
-        """The rest will not come and the handler will not be called: called at most once."""
-
-
-@dataclass(frozen=True, slots=True)
-class HttpLimits:
-    """`header_bytes`: API Gateway's 10,240 for the request line and headers together."""
-
-    header_bytes: int = 10_240
-    body_bytes: int = 80 * 2**20
-    message_s: float = 30.0
-    """A message not whole after this long, plus what its body takes at `body_bytes_per_s`, closes its connection."""
-    body_bytes_per_s: int = 64 * 1024
-    idle_s: float = 120.0
-    write_s: float = 60.0
-    """A client that reads nothing of its response for this long is cut off."""
-    sweep_s: float = 1.0
-    """How often the limits on time are looked after."""
 
 
 @dataclass(slots=True)

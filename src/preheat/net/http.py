@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 
 from preheat.kernel.http import HttpRequest
-from preheat.net.connection import BodySink, Front, Handler, HttpConnection, HttpLimits, Respond
+from preheat.net.connection import Front, HttpConnection
+from preheat.net.contract import BodySink, Handler, HttpLimits, Respond
 
 __all__ = ["BodySink", "Handler", "HttpLimits", "HttpServer", "Respond"]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import threading
-import time
 import uuid
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,7 @@ class LayerStore:
     """`<root>/layers/<diff id>` one layer each, `<root>/flat/<chain id>` all of an image in one.
 
     A directory appears whole or not at all; what a killed process left is removed by `collect`. From any thread.
+    A directory's ctime says when it was last asked for or let go (its mtime is the image's own).
     """
 
     def __init__(self, root: Path, blobs: BlobStore, limits: UnpackLimits | None = None) -> None:
@@ -60,21 +62,32 @@ class LayerStore:
         return self._made(self._root / "flat" / hex_of(chain), layers, flat=True)
 
     def collect(self, diff_ids: Collection[str], chain_ids: Collection[str], older_than_s: float) -> int:
-        """Remove directories not among these and last made before `older_than_s`; returns how many went."""
+        """Remove directories not among these and last asked for before `older_than_s`; returns how many went."""
         keep = {"layers": {hex_of(name) for name in diff_ids}, "flat": {hex_of(name) for name in chain_ids}}
         count = 0
         for folder, names in keep.items():
             for path in (self._root / folder).iterdir():
-                if path.name not in names and path.lstat().st_ctime < older_than_s:
-                    self._remove(path)
+                if path.name in names:
+                    continue
+                with self._lock:  # nobody is given a directory that goes
+                    doomed = self._hidden(path) if path.lstat().st_ctime < older_than_s else None
+                if doomed is not None:
+                    _delete(doomed)
                     count += 1
         return count
 
+    def let_go(self, diff_ids: Sequence[str]) -> None:
+        """Somebody has stopped using an image's directories just now; processes in them may live a little longer."""
+        names = [self._root / "layers" / hex_of(diff_id) for diff_id in diff_ids]
+        for path in (*names, self._root / "flat" / hex_of(chain_id(diff_ids))):
+            with suppress(FileNotFoundError):
+                _touch(path)
+
     def _made(self, target: Path, layers: Sequence[Layer], *, flat: bool) -> Path:
-        if target.is_dir():
-            return target
         with self._lock:
-            if not target.is_dir():
+            if target.is_dir():
+                _touch(target)
+            else:
                 self._make(target, layers, flat=flat)
         return target
 
@@ -89,14 +102,21 @@ class LayerStore:
                     raise LayerRefused(f"layer {layer.digest} holds {diff_id}, its image says {layer.diff_id}")
             work.rename(target)
         except BaseException:
-            self._remove(work)
+            _delete(work)
             raise
 
-    def _remove(self, path: Path) -> None:
-        """Out of sight first: a directory half removed must not look whole."""
-        doomed = path.parent / f"{_WORK}{time.time_ns()}-{uuid.uuid4().hex}"
-        path.rename(doomed)
-        if os.geteuid() != 0:
-            for folder, _, _ in os.walk(doomed):
-                Path(folder).chmod(0o700)
-        shutil.rmtree(doomed)
+    @staticmethod
+    def _hidden(path: Path) -> Path:
+        """The directory under a name that nobody asks for: half removed it must not look whole."""
+        return path.rename(path.parent / f"{_WORK}{uuid.uuid4().hex}")
+
+
+def _touch(path: Path) -> None:
+    path.chmod(stat.S_IMODE(path.stat().st_mode))
+
+
+def _delete(path: Path) -> None:
+    if os.geteuid() != 0:
+        for folder, _, _ in os.walk(path):
+            Path(folder).chmod(0o700)
+    shutil.rmtree(path)

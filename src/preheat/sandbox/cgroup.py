@@ -86,6 +86,12 @@ class Cgroup:
         self._write("memory.swap.max", "0")
         self._write("pids.max", str(PIDS_MAX))
 
+    def unlimit(self) -> None:
+        """Lift the limits of memory and processes."""
+        self._write("memory.limit_in_bytes", "-1")
+        self._write("memory.max", "max")
+        self._write("pids.max", "max")
+
     def add(self, pid: int) -> None:
         for path in self.paths:
             with contextlib.suppress(OSError):  # it has ended already

@@ -283,6 +283,8 @@ class _HostProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._process.returncode != 0:
+            kill_marked(self._root)
 
     def _heard(self) -> None:
         while True:

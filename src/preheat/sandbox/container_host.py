@@ -204,6 +204,8 @@ class Host:
             else:
                 self._early[pid] = status
         for container in list(self._containers.values()):
+            if self._early.pop(container.holder, None) is not None:
+                container.holder = 0
             if container.starter in self._early:
                 self._started(container, self._early.pop(container.starter))
             if container.pid in self._early:
@@ -227,7 +229,10 @@ class Host:
         """Its daemons die with their PID namespace; what runc keeps of it is removed after them."""
         container.kill()
         self._containers.pop(container.identity, None)
-        self._leaving[container.holder] = container
+        if container.holder:
+            self._leaving[container.holder] = container
+        else:
+            container.remove()
 
 
 def _receive(control: socket.socket) -> tuple[bytes, list[int]]:

@@ -123,6 +123,10 @@ class ProcessSandbox:
         self._process = process
         _watch(process, on_exit)
 
+    def unlimit(self) -> None:
+        if self._cgroup is not None:
+            self._cgroup.unlimit()
+
     def kept(self, launch: Launch) -> list[str]:
         """What of this launch lies below /tmp and must stay reachable under the environment's own /tmp."""
         runtime_dir = self._factory.runtimes.directory(launch.runtime)

@@ -60,6 +60,7 @@ class SnapshotFactory:
         template = Template(place)
         try:
             await template.take(launch, limit_s)
+            place.unlimit()  # what children touch before they are in a group of their own is charged to the template
         except BaseException:
             template.close()
             raise

@@ -56,6 +56,8 @@ class Child:
         self._namespace_init = namespace_init
         if self.on_pid is not None:
             self.on_pid(pid)
+            if namespace_init:
+                self.on_pid(namespace_init)
         if self._kill_wanted:
             self.kill()
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import accuracy
 import pytest
-from synthetic_aws import make_aws_run
+import synthetic
+from synthetic_aws import AwsRun, Line, Sent, make_aws_run
 
 from preheat.analysis.study import load_study
 from preheat.analysis.summary import summarise
@@ -67,6 +68,30 @@ def test_the_time_zone_and_the_clocks_error_are_found(zone_h: float, tmp_path: P
     assert clock["time_zone"] == f"UTC{'-' if zone_h < 0 else '+'}{hours:02d}:{minutes:02d}"
     assert clock["remaining_s"] == pytest.approx(-3.2, abs=0.1)
     assert summary["log"]["matched"] >= 0.98 * len(run.sent)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("users", [20, 100])
+def test_runs_with_queues_and_hardly_any_way_are_joined(users: int, seed: int, tmp_path: Path) -> None:
+    """A local run: most first requests wait for somebody else's environment and are as slow as the cold ones."""
+    local = synthetic.make_run(seed=seed, users=users, run_time_s=20)
+    run = AwsRun(users=users, per_s=20)
+    for row, truth in zip(local.rows, local.truth, strict=True):
+        label = "warm" if truth == "warm_waited" else truth
+        run.sent.append(Sent(float(row["start_s"]), float(row["response_ms"]), 200, row["user"], False, label))
+    for record in local.journal:
+        if record["type"] == "invocation":
+            at_s = synthetic.EPOCH_S + record["finished_ns"] / 1e9
+            line = Line(at_s, record["duration_ms"], record["init_ms"], record["request_id"], record["log_stream"])
+            run.lines.append(line)
+    (tmp_path / "log.txt").write_text(run.locust_log(zone_h=0))
+    (tmp_path / "logs.csv").write_text(run.console_csv())
+    study = load_study(tmp_path)
+    found = accuracy.score(run, study, accuracy.Score())
+    assert found.accuracy is not None
+    assert found.accuracy >= 0.99
+    assert found.claimed >= 0.95 * found.requests
+    assert found.cold_right >= found.cold - 1
 
 
 def test_no_line_is_given_to_two_requests(tmp_path: Path) -> None:

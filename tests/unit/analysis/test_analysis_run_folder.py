@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import synthetic
+from synthetic_aws import make_aws_run
 
 from preheat.analysis.run_folder import read_run
+from preheat.analysis.study import load_study
 from preheat.kernel.errors import PreheatError
 
 
@@ -56,3 +58,24 @@ def test_users_over_time_come_from_locusts_history(tmp_path: Path) -> None:
     history = tmp_path / "locust_logs" / "test_stats_history.csv"
     history.write_bytes(history.read_bytes() + b"176380")  # cut off
     assert read_run(tmp_path).users == run.users
+
+
+def test_a_locust_log_beside_does_not_hide_what_run_json_says(tmp_path: Path) -> None:
+    folder = synthetic.make_run(users=3, run_time_s=3).write(tmp_path)
+    line = "[2024-10-24 18:20:31,500] vm/INFO/root: Response"
+    text = f"{line} time: 12.00 ms\n{line} status code: 200\n{line} text: hello\n"
+    (folder / "locust_logs" / "test_locust_logs.txt").write_text(text)
+    run = read_run(folder)
+    assert run.info["function"] == "iris"
+    assert run.first_text == "hello"
+    assert run.clock == "epoch"
+    assert all(request.request_id for request in run.table.rows)
+
+
+@pytest.mark.parametrize("requests", [1, 2, 5])
+def test_the_shortest_runs_are_joined_or_left(requests: int, tmp_path: Path) -> None:
+    run = make_aws_run(users=requests, run_time_s=1)
+    (tmp_path / "log.txt").write_text(run.locust_log())
+    (tmp_path / "logs.csv").write_text(run.insights_csv())
+    study = load_study(tmp_path)
+    assert len(study.labelled) == requests

@@ -19,6 +19,7 @@ class Stage:
     def __init__(self, failing: str = "") -> None:
         self.seen: list[str] = []
         self.calls: dict[str, list[str]] = {}
+        self.every: list[list[str]] = []
         self._failing = failing
 
     def start(self, settings: Settings) -> Running:
@@ -32,6 +33,7 @@ class Stage:
     def call(self, name: str, arguments: list[str]) -> None:
         self.seen.append(name)
         self.calls[name] = arguments
+        self.every.append([name, *arguments])
         if name == self._failing:
             raise PreheatError(f"{name} went wrong")
 
@@ -44,6 +46,7 @@ def play(stage: Stage, monkeypatch: pytest.MonkeyPatch, directory: Path, *option
     monkeypatch.setattr(control, "start_detached", stage.start)
     monkeypatch.setattr(control, "stop", stage.stop)
     monkeypatch.setattr(demo, "_call", stage.call)
+    monkeypatch.setattr(demo, "_draw_comparison", lambda runs: stage.seen.append("draw"))
     return CliRunner().invoke(demo.command, ["--project", "flowers", "--out", "run", *options])
 
 
@@ -67,6 +70,20 @@ def test_options_reach_the_load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     stage = Stage()
     play(stage, monkeypatch, tmp_path, "--users", "3", "--run-time", "5s")
     assert {"3", "5s"} <= set(stage.calls["load"])
+
+
+def test_snapstart_is_a_second_run_at_the_same_load_and_a_comparison(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stage = Stage()
+    shown = play(stage, monkeypatch, tmp_path, "--snapstart")
+    assert stage.seen == ["start", *["deploy", "load", "report"] * 2, "compare", "draw", "stop"]
+    plain, snapshot = ([call for call in stage.every if call[0] == name] for name in ("deploy", "load"))
+    assert [("--snapstart" in call) for call in plain] == [False, True]
+    assert snapshot[1] == ["run-snapstart" if word == "run" else word for word in snapshot[0]]
+    assert stage.calls["compare"] == ["run", "run-snapstart"]
+    assert "run/report.html" in shown.output
+    assert "run-snapstart/report.html" in shown.output
 
 
 @pytest.mark.parametrize("failing", ["deploy", "load", "report"])

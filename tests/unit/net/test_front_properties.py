@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preheat.kernel.http import HttpRequest, HttpResponse
-from preheat.net.connection import Front, HttpConnection, HttpLimits
+from preheat.net.connection import Front, HttpConnection
+from preheat.net.contract import HttpLimits
 from preheat.net.encoding import encode_response, refusal
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from pathlib import Path
 
@@ -74,7 +73,7 @@ def test_the_certificate_is_kept_until_its_names_change(tmp_path: Path) -> None:
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     tls.context(tmp_path, "127.0.0.1", "us-east-1")
     first = certificate.read_bytes()
-    assert os.stat(key).st_mode & 0o777 == 0o600
+    assert key.stat().st_mode & 0o777 == 0o600
     tls.context(tmp_path, "127.0.0.1", "us-east-1")
     assert certificate.read_bytes() == first
     tls.context(tmp_path, "10.0.0.5", "eu-west-1")

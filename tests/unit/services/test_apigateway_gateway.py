@@ -385,3 +385,11 @@ def test_a_restart_serves_what_was_deployed(cloud: Cloud) -> None:
     cloud.open()
     assert cloud.request(api, "/pets/7").status == 200
     assert event(cloud)["pathParameters"] == {"id": "7"}
+
+
+def test_a_disabled_endpoint_is_forbidden(cloud: Cloud) -> None:
+    api = cloud.proxy("/x")
+    for value, status in (("true", 403), ("false", 200)):
+        operations = [{"op": "replace", "path": "/disableExecuteApiEndpoint", "value": value}]
+        cloud.call("update_rest_api", restApiId=api, patchOperations=operations)
+        assert cloud.request(api).status == status

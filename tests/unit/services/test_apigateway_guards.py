@@ -332,6 +332,9 @@ def test_results_are_cached_by_identity(cloud: Cloud, ttl: int, asked: int) -> N
     assert len(calls(cloud, "auth")) == asked
     with_token(cloud, api, "other")
     assert len(calls(cloud, "auth")) == asked + 1
+    cloud.call("flush_stage_authorizers_cache", restApiId=api, stageName="default")
+    with_token(cloud, api, "same")
+    assert len(calls(cloud, "auth")) == asked + 2
 
 
 def test_a_usage_key_from_the_authorizer(cloud: Cloud) -> None:

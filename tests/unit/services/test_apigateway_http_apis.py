@@ -14,7 +14,7 @@ from apigateway_support import ACCOUNT, FUNCTION_ARN, FakeLambda, invoke_uri
 
 from preheat.aws.context import OperationContext
 from preheat.kernel.errors import AwsError
-from preheat.kernel.function import FunctionUrl, FunctionVersion
+from preheat.kernel.function import FunctionUrl, FunctionVersion, InvokeResult
 from preheat.kernel.http import HttpRequest, HttpResponse
 from preheat.services.apigateway.lambdas import Lambdas
 from preheat.services.apigateway.v2.function_urls import FunctionUrls
@@ -270,6 +270,9 @@ def test_cors(cloud: HttpCloud) -> None:
     for origin, allowed in (("http://ok.example", "http://ok.example"), ("http://evil.example", None)):
         response = cloud.ask(api, "/", headers=[HOST, ("Origin", origin)])
         assert header(response, "access-control-allow-origin") == allowed
+    cloud.call("update_api", ApiId=api, DisableExecuteApiEndpoint=True)
+    assert cloud.ask(api, "/").status == 404
+    cloud.call("update_api", ApiId=api, DisableExecuteApiEndpoint=False)
     cloud.call("delete_cors_configuration", ApiId=api)
     assert header(cloud.ask(api, "/"), "access-control-allow-origin") == "*"
 
@@ -349,6 +352,75 @@ def guarded(cloud: HttpCloud, issuer_url: str) -> str:
     )
     cloud.call("create_stage", ApiId=api, StageName="$default", AutoDeploy=True)
     return api
+
+
+def authorized(cloud: HttpCloud, answer: Any, **authorizer: Any) -> str:
+    """An API whose route asks the function `auth` first, which answers this."""
+
+    def behave(future: Any) -> None:
+        if cloud.functions.functions[-1].name == "auth":
+            future.set_result(InvokeResult(json.dumps(answer).encode(), None, "$LATEST", "r"))
+        else:
+            cloud.functions.answer(future)
+
+    cloud.functions.behave = behave
+    api = cloud.api()
+    made = cloud.call(
+        "create_authorizer",
+        ApiId=api,
+        **{
+            "Name": "a",
+            "AuthorizerType": "REQUEST",
+            "AuthorizerUri": invoke_uri(f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:auth"),
+            "AuthorizerPayloadFormatVersion": "2.0",
+            "EnableSimpleResponses": True,
+            "IdentitySource": ["$request.header.Authorization"],
+            **authorizer,
+        },
+    )
+    cloud.route(api, "GET /pets/{id}", AuthorizationType="CUSTOM", AuthorizerId=made["AuthorizerId"])
+    cloud.call("create_stage", ApiId=api, StageName="prod", AutoDeploy=True)
+    return api
+
+
+WITH_TOKEN = [HOST, ("Authorization", "t")]
+ALLOW = {"Statement": [{"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": "*/prod/GET/pets/*"}]}
+
+
+def test_a_lambda_authorizer(cloud: HttpCloud) -> None:
+    api = authorized(cloud, {"isAuthorized": True, "context": {"tier": "gold", "n": 1}})
+    assert cloud.ask(api, "/prod/pets/1").status == 401
+    assert not cloud.functions.invocations
+    assert cloud.ask(api, "/prod/pets/1", headers=WITH_TOKEN).status == 200
+    asked, served = (json.loads(one.payload) for one in cloud.functions.invocations)
+    arn = f"arn:aws:execute-api:us-east-1:{ACCOUNT}:{api}/prod/GET/pets/1"
+    assert (asked["type"], asked["routeArn"], asked["identitySource"]) == ("REQUEST", arn, ["t"])
+    assert (asked["version"], asked["pathParameters"], "body" in asked) == ("2.0", {"id": "1"}, False)
+    assert served["requestContext"]["authorizer"] == {"lambda": {"tier": "gold", "n": 1}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "authorizer", "status"),
+    [
+        ({"isAuthorized": False}, {}, 403),
+        ({"isAuthorized": "yes"}, {}, 500),
+        ([1], {}, 500),
+        ({"policyDocument": ALLOW}, {"EnableSimpleResponses": False}, 200),
+        ({"policyDocument": ALLOW}, {"EnableSimpleResponses": False, "AuthorizerPayloadFormatVersion": "1.0"}, 200),
+        ({"policyDocument": {"Statement": []}}, {"EnableSimpleResponses": False}, 403),
+        ({"isAuthorized": True}, {"EnableSimpleResponses": False}, 500),
+        ({"isAuthorized": True}, {"IdentitySource": ["$request.querystring.q"]}, 401),
+    ],
+)
+def test_what_a_lambda_authorizer_says(cloud: HttpCloud, answer: Any, authorizer: dict[str, Any], status: int) -> None:
+    assert cloud.ask(authorized(cloud, answer, **authorizer), "/prod/pets/1", headers=WITH_TOKEN).status == status
+
+
+def test_a_lambda_authorizers_cache(cloud: HttpCloud) -> None:
+    api = authorized(cloud, {"isAuthorized": True}, AuthorizerResultTtlInSeconds=60)
+    for _ in range(3):
+        assert cloud.ask(api, "/prod/pets/1", headers=WITH_TOKEN).status == 200
+    assert [one.name for one in cloud.functions.functions].count("auth") == 1
 
 
 def test_everything_survives_a_restart(cloud: HttpCloud, issuer: tuple[str, Any]) -> None:

@@ -245,3 +245,21 @@ def test_gateway_response_patches_refused(
     api = cloud.api()
     names = {"restApiId": api, "responseType": "DEFAULT_4XX"}
     assert refusal(cloud, "update_gateway_response", **names, patchOperations=operations) == expected
+
+
+def test_an_http_integration_and_its_responses(cloud: Cloud) -> None:
+    api = cloud.api()
+    integration = {"type": "HTTP", "integrationHttpMethod": "POST", "uri": "http://localhost:1/x"}
+    names = {"restApiId": api, "resourceId": cloud.method(api, "/x", "GET", **integration), "httpMethod": "GET"}
+    shown = cloud.call("get_integration", **names)
+    assert (shown["connectionType"], shown["passthroughBehavior"]) == ("INTERNET", "WHEN_NO_MATCH")
+    cloud.call("put_method_response", **names, statusCode="200")
+    given = {"statusCode": "200", "selectionPattern": "2\\d{2}"}
+    assert cloud.call("put_integration_response", **names, **given, responseTemplates={}) == {
+        **given,
+        "responseTemplates": {},
+    }
+    binary = {**given, "contentHandling": "CONVERT_TO_BINARY"}
+    assert cloud.call("put_integration_response", **names, **binary) == binary
+    cloud.call("delete_integration_response", **names, statusCode="200")
+    assert "integrationResponses" not in cloud.call("get_integration", **names)

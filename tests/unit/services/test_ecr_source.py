@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -95,8 +96,10 @@ def test_unpacked_layers_are_shared_and_collected_with_the_last_pin(bench: Bench
     images.pin("f", image.digest)
     (directory,) = images.layer_directories(image)
     assert (directory / "one").read_text() == "one"
-    assert images.collect(-60) == 0
+    assert asyncio.run(images.collect(-60)) == 0
     assert images.layer_directories(image) == (directory,)
     images.unpin("f")
-    assert images.collect(-60) == 1
+    assert asyncio.run(images.collect()) == 0
+    assert directory.is_dir()
+    assert asyncio.run(images.collect(-60)) == 1
     assert not directory.exists()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lambda_harness import ARN, CONTEXT, FakeInvoker, created, provider_in
 
@@ -257,6 +258,42 @@ def test_a_backlog_is_worked_off(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=12), st.integers(0, 2))
+@settings(max_examples=15, deadline=None)
+def test_every_accepted_event_ends_exactly_once(failures: list[int], retries: int) -> None:
+    """Each event fails as often as its number says; its record tells where it ended and after how many attempts."""
+    invoker = FakeInvoker()
+    seen: Counter[str] = Counter()
+
+    def answer(function: FunctionVersion, invocation: Invocation) -> InvokeResult:
+        seen[invocation.request_id] += 1
+        failed = seen[invocation.request_id] <= json.loads(invocation.payload)
+        return InvokeResult(b"{}", "Unhandled" if failed else None, function.version, invocation.request_id)
+
+    invoker.answer = answer
+
+    async def scenario(data_dir: Path) -> None:
+        async with provider_in(data_dir, invoker, async_retry_s=0.001) as provider:
+            await created(provider)
+            destinations = {"OnFailure": {"Destination": QUEUE}, "OnSuccess": {"Destination": f"{QUEUE}-not"}}
+            await configured(provider, MaximumRetryAttempts=retries, DestinationConfig=destinations)
+            for number in failures:
+                headers = [("X-Amz-Invocation-Type", "Event")]
+                request = HttpRequest("POST", "/", headers=headers, body=str(number).encode())
+                assert (await provider.invoke_http(request, "iris")).status == 202
+            await provider.drained()
+        ended = {name: [json.loads(m["Body"]) for m in messages(data_dir, name)] for name in ("failed", "failed-not")}
+        assert sorted(r["requestPayload"] for r in ended["failed"]) == sorted(n for n in failures if n > retries)
+        assert sorted(r["requestPayload"] for r in ended["failed-not"]) == sorted(n for n in failures if n <= retries)
+        for record in ended["failed"] + ended["failed-not"]:
+            attempts = min(record["requestPayload"], retries) + 1
+            assert record["requestContext"]["approximateInvokeCount"] == attempts
+            assert seen[record["requestContext"]["requestId"]] == attempts
+
+    with TemporaryDirectory() as directory:
+        asyncio.run(scenario(Path(directory)))
+
+
 # the rules, purely
 
 NOW = 1_000_000_000
@@ -309,8 +346,6 @@ def test_backoff_doubles_up_to_five_minutes() -> None:
 
 
 # EventInvokeConfig
-
-Call = Callable[[Any], Any]
 
 
 def test_event_invoke_config_from_put_to_delete(tmp_path: Path) -> None:

@@ -56,6 +56,9 @@ def test_in_progress_then_ready_and_gone_when_deleted(tmp_path: Path) -> None:
             assert get(provider, "2")["Status"] == "IN_PROGRESS"
             invoker.capacity, invoker.shortage = 2, "no more memory"
             assert (get(provider, "2")["Status"], get(provider, "2")["StatusReason"]) == ("FAILED", "no more memory")
+            invoker.provisions.clear()
+            put(provider, "2", 3)
+            assert invoker.provisions == {version.revision_id: 3}, "asked again, as it had failed"
             invoker.capacity = 10
             ready = get(provider, "2")
             assert (ready["Status"], ready["AllocatedProvisionedConcurrentExecutions"]) == ("READY", 3)

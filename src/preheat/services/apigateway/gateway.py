@@ -114,10 +114,13 @@ class Gateway:
     async def _pipe(self, call: Call, respond: Respond) -> None:
         respond(await self.pipeline.answer(call))
 
+    def flush_authorizers(self, api_id: str, stage: str) -> None:
+        self.pipeline.authorization.flush(api_id, stage)
+
     async def test(
         self, api_id: str, deployment: Deployment, request: HttpRequest, path: str, variables: dict[str, str]
     ) -> Tested:
-        """`testing.MethodTester`: what a snapshot of one resource answers that is not deployed."""
+        """`testing.DataPlane`: what a snapshot of one resource answers that is not deployed."""
         ids = request_ids(None)
         stage = Stage(
             stage_name=TEST_STAGE,
@@ -158,7 +161,7 @@ class Gateway:
         key = target.api_id, target.stage
         api = self._store.apis.get(target.api_id)
         stage = api.stages.get(target.stage) if api is not None else None
-        if api is None or stage is None:
+        if api is None or stage is None or api.rest_api.disable_execute_api_endpoint:
             self._compiled.pop(key, None)
             return None
         compiled = self._compiled.get(key)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from msgspec import UNSET
+
 from preheat.kernel.errors import AwsError
 from preheat.services.apigateway import errors
 from preheat.services.apigateway.expressions import (
@@ -48,6 +50,7 @@ def integration_from(params: dict[str, Any]) -> Integration:
         type=kind,
         http_method=present(params.get("integrationHttpMethod")),
         uri=present(params.get("uri")),
+        connection_type="INTERNET" if kind.startswith("HTTP") else UNSET,  # shown for these alone (recorded)
         credentials=present(params.get("credentials")),
         request_parameters=present(params.get("requestParameters")),
         request_templates=present(params.get("requestTemplates")),
@@ -78,7 +81,8 @@ def integration_response_from(params: dict[str, Any], method_response: MethodRes
         # An empty pattern is kept: it marks the default response (recorded).
         selection_pattern=params["selectionPattern"] if "selectionPattern" in params else present(None),
         response_parameters=present(parameters),
-        response_templates=present(params.get("responseTemplates")),
+        # Empty templates are kept, too (recorded: test_put_integration_responses).
+        response_templates=params.get("responseTemplates", UNSET),
         content_handling=present(params.get("contentHandling")),
     )
 

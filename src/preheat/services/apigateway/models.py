@@ -47,6 +47,7 @@ class Integration(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     type: str
     http_method: Text = UNSET
     uri: Text = UNSET
+    connection_type: Text = UNSET
     credentials: Text = UNSET
     request_parameters: dict[str, str] | UnsetType = UNSET
     request_templates: dict[str, str] | UnsetType = UNSET

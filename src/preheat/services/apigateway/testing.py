@@ -1,4 +1,7 @@
-"""TestInvokeMethod: a method as it stands, deployed or not, without its authorizer and keys (API reference)."""
+"""What needs the data plane: TestInvokeMethod and FlushStageAuthorizersCache.
+
+A method is tested as it stands, deployed or not, without its authorizer and keys (API reference).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from msgspec import UNSET
 
 from preheat.aws.context import OperationContext
 from preheat.kernel.http import Headers, HttpRequest, HttpResponse
+from preheat.services.apigateway import errors
 from preheat.services.apigateway.methods import MethodOperations, integration_of
 from preheat.services.apigateway.models import Deployment, Method, Resource
 from preheat.services.apigateway.store import ApiState, Store
@@ -26,21 +30,31 @@ class Tested(NamedTuple):
     path_parameters: dict[str, str]
 
 
-class MethodTester(Protocol):
-    """The data plane, as far as a test needs it."""
+class DataPlane(Protocol):
+    """The data plane, as far as the control plane needs it."""
 
     async def test(
         self, api_id: str, deployment: Deployment, request: HttpRequest, path: str, variables: dict[str, str]
     ) -> Tested:
         """What `request` would be answered if `deployment` were live. `path` is the request's below the stage."""
 
+    def flush_authorizers(self, api_id: str, stage: str) -> None:
+        """Forget what authorizers have answered for a stage."""
+
 
 class TestOperations(MethodOperations):
     __test__ = False  # not pytest's
 
-    def __init__(self, store: Store, tester: MethodTester) -> None:
+    def __init__(self, store: Store, data_plane: DataPlane) -> None:
         super().__init__(store)
-        self._tester = tester
+        self._data_plane = data_plane
+
+    def flush_stage_authorizers_cache(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        state = self._api(context, params)
+        if params["stageName"] not in state.stages:
+            raise errors.no_stage()
+        self._data_plane.flush_authorizers(state.rest_api.id, params["stageName"])
+        return {}
 
     async def test_invoke_method(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         state, resource, method = self._method(params)
@@ -59,7 +73,7 @@ class TestOperations(MethodOperations):
         started_ns = time.monotonic_ns()
         deployment = _single(state, resource, method, context)
         variables = params.get("stageVariables") or {}
-        tested = await self._tester.test(state.rest_api.id, deployment, request, path, variables)
+        tested = await self._data_plane.test(state.rest_api.id, deployment, request, path, variables)
         response = tested.response
         latency_ms = (time.monotonic_ns() - started_ns) // 1_000_000
         many: dict[str, list[str]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping
@@ -14,9 +15,11 @@ from preheat.oci.layers import Layer, LayerStore, chain_id
 from preheat.oci.manifest import DOCKER_CONFIG, LAYERS, OCI_CONFIG, Manifest, parse_manifest
 from preheat.oci.reference import Reference
 from preheat.oci.tarstream import LayerRefused
-from preheat.services.ecr.registry import GRACE_S, Registry
+from preheat.services.ecr.registry import Registry
 
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "arm64"}
+LET_GO_S = 20 * 60.0
+"""An environment outlives its function by the invocation it serves: 15 minutes at most (Lambda quotas)."""
 _WHAT_TO_DO = "build it with docker build --provenance=false, or push it with preheat push, which picks one platform"
 
 
@@ -50,8 +53,11 @@ class RegistryImages:
         self._registry.store.pin(holder, digest)
 
     def unpin(self, holder: str) -> None:
-        self._registry.store.unpin(holder)
-        self._registry.release()
+        digest = self._registry.store.pin_of(holder)
+        if digest is not None:
+            self._layers.let_go(self._diff_ids(digest))
+            self._registry.store.unpin(holder)
+            self._registry.release()
 
     def layer_directories(self, image: ResolvedImage) -> tuple[Path, ...]:
         try:
@@ -65,20 +71,20 @@ class RegistryImages:
         except (LayerRefused, FileNotFoundError) as error:
             raise PreheatError(f"image {image.uri} cannot be unpacked: {error}") from None
 
-    def collect(self, grace_s: float = GRACE_S) -> int:
-        """Remove unpacked layers of images that no function holds; returns how many directories went.
+    async def collect(self, grace_s: float = LET_GO_S) -> int:
+        """Remove unpacked layers of images that no function holds or has held within `grace_s`, which must be as
+        long as an environment may outlive its function. Returns how many directories went."""
+        pinned = [self._diff_ids(digest) for digest in self._registry.store.pinned()]
+        diff_ids = {diff_id for image in pinned for diff_id in image}
+        chains = {chain_id(image) for image in pinned}
+        return await asyncio.to_thread(self._layers.collect, diff_ids, chains, time.time() - grace_s)
 
-        Only where nothing runs from them: at start, or when the functions' environments are known to be gone.
-        """
-        diff_ids: set[str] = set()
-        chains: set[str] = set()
-        for digest in self._registry.store.pinned():
-            kept = self._registry.store.manifest(digest)
-            if kept is not None:
-                own = self._config(parse_manifest(kept[1], kept[0]))["rootfs"]["diff_ids"]
-                diff_ids.update(own)
-                chains.add(chain_id(own))
-        return self._layers.collect(diff_ids, chains, time.time() - grace_s)
+    def _diff_ids(self, digest: str) -> tuple[str, ...]:
+        """Of an image that somebody has pinned, which keeps its manifest and its configuration."""
+        kept = self._registry.store.manifest(digest)
+        if kept is None:
+            raise ImageMissing(digest)
+        return tuple(self._config(parse_manifest(kept[1], kept[0]))["rootfs"]["diff_ids"])
 
     def _config(self, manifest: Manifest) -> dict[str, Any]:
         """The configuration of a single image. Raises ImageUnsupported for anything else."""

@@ -206,6 +206,11 @@ class EcrStore:
     def pin(self, holder: str, digest: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO pins VALUES (?, ?)", (holder, digest))
 
+    def pin_of(self, holder: str) -> str | None:
+        """The digest of the image that a holder has pinned."""
+        row = self._db.execute("SELECT digest FROM pins WHERE holder = ?", (holder,)).fetchone()
+        return None if row is None else row["digest"]
+
     def unpin(self, holder: str) -> None:
         self._db.execute("DELETE FROM pins WHERE holder = ?", (holder,))
 

@@ -22,6 +22,7 @@ _log = logging.getLogger(__name__)
 _MAX_IN_FLIGHT = 256
 """Events handed to the invoker at once: a backlog of any size leaves room for other requests."""
 _FOREVER_S = 3600.0
+_CLOSING_S = 5.0
 
 
 class EventQueue:
@@ -46,10 +47,15 @@ class EventQueue:
         self._pump()
 
     async def close(self) -> None:
-        """Stop trying; what is not done is tried again after the next start."""
+        """Stop trying; what is not done is tried again after the next start.
+
+        Attempts under way may end first, within limits: cut off they would be made twice.
+        """
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._attempts:
+            await asyncio.wait(self._attempts, timeout=_CLOSING_S)
         for task in self._attempts:
             task.cancel()
         await asyncio.gather(*self._attempts, return_exceptions=True)

@@ -44,7 +44,7 @@ class Images:
         return image
 
     def pin(self, holder: str, image: ResolvedImage) -> None:
-        self._needed().pin(holder, image)
+        self._needed().pin(holder, image.digest)
 
     def unpin(self, holder: str) -> None:
         """No harm where it holds nothing."""
@@ -89,7 +89,7 @@ class NoImages:
     def resolve(self, image_uri: str) -> ResolvedImage:
         raise invalid(f"Functions from container images cannot run on this machine: {self._why}")
 
-    def pin(self, holder: str, image: ResolvedImage) -> None:
+    def pin(self, holder: str, digest: str) -> None:
         """Nothing is resolved, so nothing is held."""
 
     def unpin(self, holder: str) -> None:

@@ -28,8 +28,11 @@ class Provisioning:
         for function in self._registry.store:
             self.apply(function.name)
 
-    def apply(self, name: str) -> None:
-        """Bring every serving version of a function to the number its configurations ask for."""
+    def apply(self, name: str, anew: str = "") -> None:
+        """Bring every serving version of a function to the number its configurations ask for.
+
+        The version `anew` is told even where the number is the same: it may have failed before.
+        """
         attached = self._registry.store.attached(name)
         for version in self._registry.serving.versions(name):
             wanted = sum(
@@ -37,7 +40,7 @@ class Provisioning:
                 for qualifier, each in attached.provisioned.items()
                 if target(attached, qualifier) == version.version
             )
-            if wanted != self._asked.get(version.revision_id, 0):
+            if wanted != self._asked.get(version.revision_id, 0) or (wanted and version.version == anew):
                 self._asked[version.revision_id] = wanted
                 self._registry.invoker.provision(version, wanted)
 
@@ -92,7 +95,7 @@ class ProvisionedOperations(AccessOperations):
         _check_overlap(attached, qualifier)
         made = Provisioned(wanted, _now())
         self._registry.attach(name, replace(attached, provisioned={**attached.provisioned, qualifier: made}))
-        self._provisioning.apply(name)
+        self._provisioning.apply(name, anew=version.version)
         return {**self._provisioning.state(name, qualifier), "Status": "IN_PROGRESS"}
 
     def _check_limits(self, attached: Attached, qualifier: str, wanted: int) -> None:

@@ -326,7 +326,7 @@ class FunctionRegistry:
                 if version.snap_start:
                     try:
                         await self.invoker.prepare(version)
-                    except (AwsError, PreheatError) as error:
+                    except Exception as error:  # one version's trouble is not the next one's
                         _log.warning("no snapshot of %s: %s", version.qualified_arn, error)
 
     def _serve(self, function: Function) -> None:

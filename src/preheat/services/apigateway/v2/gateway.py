@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs
 
 from preheat.kernel.errors import AwsError
 from preheat.kernel.http import Headers, HttpRequest, HttpResponse
@@ -22,6 +24,7 @@ from preheat.services.apigateway.responses import Malformed, NotBase64, proxy_re
 from preheat.services.apigateway.routing import RouteTree
 from preheat.services.apigateway.v2.cors import is_preflight, preflight_response, with_cors
 from preheat.services.apigateway.v2.jwt_keys import Forbidden, IssuerKeys, Unauthorized, check
+from preheat.services.apigateway.v2.lambda_authorizers import LambdaAuthorizers, Unusable
 from preheat.services.apigateway.v2.payload import Place, event_1_0, event_2_0, response_2_0
 from preheat.services.apigateway.v2.store import Document, HttpApi, HttpApiStore
 
@@ -52,10 +55,12 @@ class DeployedApi(NamedTuple):
 
 
 class HttpGateway:
-    def __init__(self, store: HttpApiStore, lambdas: Lambdas, account_id: str) -> None:
+    def __init__(self, store: HttpApiStore, lambdas: Lambdas, account_id: str, region: str = "us-east-1") -> None:
         self._store = store
         self._lambdas = lambdas
         self._account_id = account_id
+        self._region = region
+        self._authorizers = LambdaAuthorizers(lambdas)
         self._keys = IssuerKeys()
         self._compiled: dict[tuple[str, str], DeployedApi] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,6 +99,8 @@ class HttpGateway:
     async def _answer(self, request: HttpRequest, state: HttpApi, path: str, ids: RequestIds) -> HttpResponse:
         if len(request.body) > MAX_BODY_BYTES:
             raise Failure(413, "Request Entity Too Large")
+        if state.api["DisableExecuteApiEndpoint"]:
+            raise Failure(404, "Not Found", "the API's endpoint is disabled")
         stage, within = _stage(state, path)
         deployed = self._deployed(state, stage)
         found = deployed.tree.find(within, request.method)
@@ -108,8 +115,10 @@ class HttpGateway:
             raw_path=within if stage["StageName"] == "$default" else f"/{stage['StageName']}{within}",
             path_parameters=parameters,
             stage_variables=stage["StageVariables"],
-            authorizer=await self._authorize(request, route, deployed.authorizers),
         )
+        if route["AuthorizationType"] != "NONE":
+            authorizer = deployed.authorizers[route["AuthorizerId"]]
+            place = replace(place, authorizer=await self._authorize(request, route, authorizer, place, ids))
         integration = deployed.integrations.get(route.get("Target", "").removeprefix("integrations/"))
         if integration is None:
             raise Failure(500, "Internal Server Error", "the route has no integration")
@@ -118,23 +127,24 @@ class HttpGateway:
         return await _proxy(request, integration, place)
 
     async def _authorize(
-        self, request: HttpRequest, route: Document, authorizers: dict[str, Document]
-    ) -> dict[str, Any] | None:
-        if route["AuthorizationType"] == "NONE":
-            return None
-        authorizer = authorizers[route["AuthorizerId"]]
-        issuer = authorizer["JwtConfiguration"]["Issuer"]
+        self, request: HttpRequest, route: Document, authorizer: Document, place: Place, ids: RequestIds
+    ) -> dict[str, Any]:
+        """`$context.authorizer` of a request that may pass."""
         try:
+            if authorizer["AuthorizerType"] == "REQUEST":
+                return await self._authorizers.check(request, authorizer, place, ids, self._region)
+            issuer, audience = (authorizer["JwtConfiguration"][name] for name in ("Issuer", "Audience"))
             token = _token(request, authorizer["IdentitySource"])
             keys = self._keys.known(issuer)
             if keys is None:
                 keys = await asyncio.to_thread(self._keys.of, issuer)
-            audience = authorizer["JwtConfiguration"]["Audience"]
             return {"jwt": check(token, issuer, audience, route.get("AuthorizationScopes") or [], keys)}
         except Unauthorized as error:
             raise Failure(401, "Unauthorized", str(error)) from error
         except Forbidden as error:
             raise Failure(403, "Forbidden", str(error)) from error
+        except Unusable as error:
+            raise Failure(500, "Internal Server Error", f"authorizer {authorizer['Name']}: {error}") from error
 
     async def _invoke(self, request: HttpRequest, integration: Document, place: Place, ids: RequestIds) -> HttpResponse:
         one = integration["PayloadFormatVersion"] == "1.0"
@@ -195,8 +205,6 @@ def _stage(state: HttpApi, path: str) -> tuple[Document, str]:
 
 def _token(request: HttpRequest, sources: list[str]) -> str:
     """The bearer token at the first identity source that has one."""
-    from urllib.parse import parse_qs
-
     for source in sources:
         place, _, name = source.removeprefix("$request.").partition(".")
         value = request.header(name) if place == "header" else parse_qs(request.query).get(name, [None])[0]

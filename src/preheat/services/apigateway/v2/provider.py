@@ -107,9 +107,11 @@ class HttpApiProvider:
         target = route.get("Target", "")
         if target and target.removeprefix("integrations/") not in state.integrations:
             raise errors.bad_request("Invalid integration ID specified in Target: " + target)
-        if route["AuthorizationType"] not in ("NONE", "JWT"):
-            raise errors.not_built(f"authorizationType {route['AuthorizationType']} of an HTTP API's route")
-        if route["AuthorizationType"] == "JWT" and route.get("AuthorizerId") not in state.authorizers:
+        kind = route["AuthorizationType"]
+        if kind not in ("NONE", "JWT", "CUSTOM"):
+            raise errors.not_built(f"authorizationType {kind} of an HTTP API's route")
+        authorizer = state.authorizers.get(route.get("AuthorizerId", ""))
+        if kind != "NONE" and (authorizer is None or (kind == "JWT") != (authorizer["AuthorizerType"] == "JWT")):
             raise errors.bad_request("Invalid authorizer ID specified")
         self._store.put(state.api["ApiId"], "routes", route["RouteId"], route)
         return route
@@ -233,7 +235,7 @@ class HttpApiProvider:
 
     def create_authorizer(self, context: OperationContext, params: Document) -> Document:
         state = self._api(params)
-        return self._keep_authorizer(state, {"AuthorizerId": new_id(6), **_given(params, "ApiId")})
+        return self._keep_authorizer(state, {**_new_authorizer(params), **_given(params, "ApiId")})
 
     def get_authorizer(self, context: OperationContext, params: Document) -> Document:
         return self._found(params, "authorizers", "AuthorizerId", "Authorizer")[1]
@@ -249,13 +251,7 @@ class HttpApiProvider:
         return self._delete(params, "authorizers", "AuthorizerId", "Authorizer")
 
     def _keep_authorizer(self, state: HttpApi, authorizer: Document) -> Document:
-        if authorizer["AuthorizerType"] != "JWT":
-            raise errors.not_built(f"authorizerType {authorizer['AuthorizerType']} of an HTTP API (JWT is)")
-        configuration = authorizer.get("JwtConfiguration") or {}
-        if not configuration.get("Issuer") or not configuration.get("Audience"):
-            raise errors.bad_request("JwtConfiguration needs an issuer and an audience")
-        if not jwt_keys.is_reachable(configuration["Issuer"]):
-            raise errors.not_built(f"issuer {configuration['Issuer']} ({jwt_keys.REACHABLE} is)")
+        _check_authorizer(authorizer)
         self._store.put(state.api["ApiId"], "authorizers", authorizer["AuthorizerId"], authorizer)
         return authorizer
 
@@ -353,6 +349,29 @@ def _check_integration(integration: Document) -> None:
             raise errors.bad_request("IntegrationMethod is required for HTTP_PROXY")
     else:
         raise errors.bad_request(f"Integration type {kind} is not supported for HTTP APIs")
+
+
+def _new_authorizer(params: Document) -> Document:
+    """A REQUEST authorizer needs its payload format named, as on AWS; a JWT's answer has none."""
+    return {
+        "AuthorizerId": new_id(6),
+        **({"EnableSimpleResponses": False} if params["AuthorizerType"] == "REQUEST" else {}),
+    }
+
+
+def _check_authorizer(authorizer: Document) -> None:
+    if authorizer["AuthorizerType"] == "REQUEST":
+        uri = authorizer.get("AuthorizerUri") or ""
+        if not (LAMBDA_URI.fullmatch(uri) or _LAMBDA_ARN.fullmatch(uri)):
+            raise errors.bad_request("Invalid authorizer URI specified: " + uri)
+        if authorizer.get("AuthorizerPayloadFormatVersion") not in ("1.0", "2.0"):
+            raise errors.bad_request("AuthorizerPayloadFormatVersion is a required parameter for REQUEST authorizer")
+        return
+    configuration = authorizer.get("JwtConfiguration") or {}
+    if not configuration.get("Issuer") or not configuration.get("Audience"):
+        raise errors.bad_request("JwtConfiguration needs an issuer and an audience")
+    if not jwt_keys.is_reachable(configuration["Issuer"]):
+        raise errors.not_built(f"issuer {configuration['Issuer']} ({jwt_keys.REACHABLE} is)")
 
 
 def _endpoint(context: OperationContext, api_id: str) -> str:

@@ -1,0 +1,142 @@
+"""What a function in a container cannot do to others (FIDELITY.md, "Faults", 9), tried from inside."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from contract_core import Core, base_of_session
+
+from preheat.execution.runtime_api import RuntimeApiTransport
+from preheat.sandbox.container import ContainerFactory, unusable
+from preheat.sandbox.runc_spec import GID, UID
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(unusable() is not None, reason="containers take root and runc (preheat doctor says so)"),
+]
+
+TRY = """
+import ctypes, os, socket, time, urllib.request
+
+def attempt(what, *arguments):
+    try:
+        return repr(what(*arguments))
+    except OSError as error:
+        return type(error).__name__
+
+def call(libc, *arguments):
+    if getattr(libc, arguments[0])(*arguments[1:]) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+def connect(host, port):
+    with socket.create_connection((host, port), timeout=2):
+        return True
+
+def handler(event, context):
+    if "sleep" in event:
+        time.sleep(event["sleep"])
+    if "connect" in event:
+        return [attempt(connect, *address) for address in event["connect"]]
+    if "read" in event:
+        return [attempt(lambda: open(path, "rb").read(64)) for path in event["read"]]
+    libc = ctypes.CDLL(None, use_errno=True)
+    status = dict(line.split(":\\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)
+    return {
+        "ids": [os.getuid(), os.getgid(), os.getgroups()],
+        "status": {key: status[key] for key in ("CapEff", "CapBnd", "NoNewPrivs", "Seccomp")},
+        "interfaces": [name for _, name in socket.if_nameindex()],
+        "pids": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
+        "own": os.getpid(),
+        "environ": dict(os.environ),
+        "refused": {
+            "write /": attempt(open, "/made", "w"),
+            "write /var/task": attempt(open, "/var/task/made", "w"),
+            "mount": attempt(call, libc, "mount", b"none", b"/tmp", b"tmpfs", 0, None),
+            "unshare user": attempt(call, libc, "unshare", 0x10000000),
+            "ptrace": attempt(call, libc, "ptrace", 0, 0, 0, 0),
+            "kill init": attempt(os.kill, 1, 9),
+            "init's root": attempt(os.listdir, "/proc/1/root"),
+            "init's environment": attempt(open, "/proc/1/environ"),
+            "hostname": attempt(socket.sethostname, "mine"),
+            "mknod": attempt(os.mknod, "/tmp/disk", 0o60600, os.makedev(8, 0)),
+            "sysctl": attempt(open, "/proc/sys/kernel/core_pattern", "w"),
+            "set-user-id": attempt(os.setuid, 0),
+        },
+    }
+"""
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture
+async def core(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Core]:
+    factory = ContainerFactory(tmp_path / "env")
+    made = Core(
+        tmp_path, factory, RuntimeApiTransport(isolated=True), base=base_of_session(tmp_path_factory.getbasetemp())
+    )
+    yield made
+    made.close()
+    factory.close()
+
+
+async def test_a_container_has_no_power_and_sees_nobody(core: Core) -> None:
+    core.deploy(TRY)
+    seen = await core.value({})
+    assert seen["ids"] == [UID, GID, []]
+    assert seen["status"] == {"CapEff": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1", "Seccomp": "2"}
+    assert seen["interfaces"] == ["lo"]
+    assert seen["pids"] == [1, seen["own"]]
+    assert set(seen["refused"].values()) <= {"OSError", "PermissionError"}, seen["refused"]
+    assert seen["environ"]["AWS_LAMBDA_RUNTIME_API"] == "127.0.0.1:9001"
+
+
+async def test_it_reaches_its_own_runtime_api_and_nothing_else(core: Core) -> None:
+    """Neither the server's port, nor another environment's Runtime API, nor anything outside."""
+    core.deploy(TRY)
+    other = core.start({"sleep": 1.5})
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        own, of_server, outside = await core.value(
+            {"connect": [["127.0.0.1", 9001], ["127.0.0.1", port], ["192.0.2.1", 80]]}
+        )
+    assert (own, of_server, outside) == ("True", "ConnectionRefusedError", "OSError")
+    await other
+    assert len(core.records("environment_started")) == 2
+    # both speak to the same address: what answers there knows one of them only
+    assert len({record["environment"] for record in core.records("invocation")}) == 2
+
+
+async def test_it_reads_neither_another_environment_nor_the_servers_data(core: Core) -> None:
+    core.deploy(TRY)
+    secret = core.directory / "secret"
+    secret.write_text("the server's own")
+    secret.chmod(0o644)
+    others = await asyncio.gather(core.value({"sleep": 0.5}), core.value({"sleep": 0.5}))
+    assert len(core.records("environment_started")) == 2
+    assert others[0]["environ"]["AWS_LAMBDA_LOG_STREAM_NAME"] != others[1]["environ"]["AWS_LAMBDA_LOG_STREAM_NAME"]
+    tmps = [str(path) for path in core.directory.glob("env/[0-9a-f]*/tmp")]
+    paths = [str(secret), *tmps, "/etc/shadow", f"/proc/{os.getpid()}/environ", "/proc/1/environ", "/proc/kcore"]
+    read = await core.value({"read": paths})
+    assert len(tmps) == 2
+    assert set(read[:-1]) <= {"FileNotFoundError", "PermissionError"}
+    assert read[-1] in ("PermissionError", "b''")  # masked by /dev/null
+
+
+async def test_it_is_the_setting_that_opens_the_machines_network(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    factory = ContainerFactory(tmp_path / "env")
+    core = Core(tmp_path, factory, RuntimeApiTransport(), base=base_of_session(tmp_path_factory.getbasetemp()))
+    core.deploy(TRY)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert await core.value({"connect": [list(server.getsockname())]}) == ["True"]
+    core.close()
+    factory.close()
