@@ -28,7 +28,7 @@ def run(*argv: str, check: bool = True, **extra: str) -> subprocess.CompletedPro
     """A program with its output; fails the test when it fails, unless not to `check`."""
     environment = {**clean_environment(), **extra}
     done = subprocess.run(
-        argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=110, check=False
+        argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0 or not check, f"{' '.join(argv)}: {done.stdout}\n{done.stderr}"
     return done
@@ -183,6 +183,9 @@ class Docker:
     def stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(60)
+        for line in Path("/proc/mounts").read_text().splitlines():  # it leaves its network namespace mounted
+            if line.split()[1].startswith(f"{self._directory}/"):
+                run("umount", line.split()[1])
 
     def _ready(self) -> bool:
         assert self._process.poll() is None, self._log.read_text()[-2000:]

@@ -37,6 +37,8 @@ RUN pip install --no-cache-dir --no-index --no-build-isolation --no-deps /packag
 COPY lambda_function.py ${{LAMBDA_TASK_ROOT}}/
 CMD ["lambda_function.lambda_handler"]
 """
+pytestmark = pytest.mark.timeout(300)
+"""The first build makes the base image, which takes AWS's runtime client from the package index."""
 INVOKE = "/2015-03-31/functions/function/invocations"
 
 
@@ -73,7 +75,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
 def built(context: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory in which `preheat build` has made iris_image."""
     data_dir = tmp_path_factory.mktemp("build") / "data"
-    done = preheat("build", str(context), "-t", "iris_image", "--data-dir", str(data_dir), "--json", timeout_s=115)
+    done = preheat("build", str(context), "-t", "iris_image", "--data-dir", str(data_dir), "--json", timeout_s=280)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["layout"] == str(data_dir / "images")
     return data_dir

@@ -11,6 +11,8 @@ import pytest
 from e2e_cloud import ROLE, Cloud, preheat
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+pytestmark = pytest.mark.timeout(300)
+"""The first build makes the base image, which takes AWS's runtime client from the package index."""
 HANDLER = "def lambda_handler(event, context):\n    return {said!r}\n"
 
 
@@ -25,7 +27,7 @@ def images(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         (context / "app.py").write_text(HANDLER.format(said=name))
         text = f'FROM public.ecr.aws/lambda/python:{PYTHON}\nCOPY app.py .\nCMD ["app.lambda_handler"]\n'
         (context / "Dockerfile").write_text(text)
-        built = preheat("build", str(context), "-t", name, "--data-dir", str(root / "data"), timeout_s=115)
+        built = preheat("build", str(context), "-t", name, "--data-dir", str(root / "data"), timeout_s=280)
         assert built.returncode == 0, built.stderr
         options = ["--create", "--endpoint-url", cloud.url, "--data-dir", str(root / "data")]
         done = preheat("push", name, *options)

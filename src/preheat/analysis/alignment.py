@@ -38,6 +38,7 @@ TOLERANCE_MS = 5.0
 MOST_DRIFT = 5e-3
 """Half a percent: no clock that a machine runs on is worse."""
 FEWEST_FOR_DRIFT = 8
+MOST_PAIRS = 2_000_000
 CERTAIN = 0.7
 """A label less probable than this is "unknown"."""
 
@@ -69,8 +70,10 @@ class Join:
     chance: float = 0.0
 
 
-MOST_CHANCE = 0.75
-"""A pairing that a wrong clock does nearly as well is none."""
+CLEAR = 10.0
+"""How much likelier (logarithm, for the root of the number of requests) the pairs must be than with a wrong clock: one
+request's share scatters by about 2, so this is five standard deviations."""
+BLOCKS, BLOCK = 8, 1000
 
 
 def candidates(end_ms: Floats, at_ms: Floats, reach_ms: float, count: int = 4) -> list[float]:
@@ -124,72 +127,79 @@ def _peaks(meets: Floats, bins: int, width: float, log_span_ms: float, count: in
 
 
 def refine(end_ms: Floats, at_ms: Floats, offset_ms: float, window_ms: float = 2000.0) -> Clock:
-    """The offset to the millisecond, and its drift, from the nearest lines: a line through them, fitted to the
-    densest part, in windows that shrink."""
-
+    """The offset to the millisecond, and its drift: where the differences between requests and lines crowd, in
+    windows that shrink."""
     zero = float(end_ms.min())
     clock = Clock(offset_ms, 0.0, zero, window_ms / 4)
     for reach in (window_ms, window_ms / 4, window_ms / 10, window_ms / 10):
         rest, where = _differences(end_ms, at_ms, clock, reach)
-        if len(rest) < 3:
+        if len(rest) < 2:
             return clock
-        clock = _fit(clock, rest, where, zero)
+        clock = _fit(clock, rest, where, reach)
     return clock
 
 
 def _differences(end_ms: Floats, at_ms: Floats, clock: Clock, reach_ms: float) -> tuple[Floats, Floats]:
-    """(client end - line - offset, client end) of all pairs within `reach_ms`, a few lines on either side of each."""
+    """(client end - line - offset, client end) of all pairs within `reach_ms`; fewer requests where lines are dense."""
     import numpy as np
 
-    place = np.searchsorted(at_ms, end_ms - clock.at(end_ms))
-    rests, wheres = [], []
-    for shift in range(-NEIGHBOURS, NEIGHBOURS):
-        index = place + shift
-        valid = (index >= 0) & (index < len(at_ms))
-        rest = end_ms[valid] - clock.at(end_ms[valid]) - at_ms[index[valid]]
-        close = np.abs(rest) <= reach_ms
-        rests.append(rest[close])
-        wheres.append(end_ms[valid][close])
-    return np.concatenate(rests), np.concatenate(wheres)
+    expected = end_ms - clock.at(end_ms)
+    first = np.searchsorted(at_ms, expected - reach_ms)
+    held = np.searchsorted(at_ms, expected + reach_ms) - first
+    step = int(held.sum() // MOST_PAIRS) + 1
+    first, held, ends = first[::step], held[::step], end_ms[::step]
+    request = np.repeat(np.arange(len(ends)), held)
+    line = np.arange(len(request)) - np.repeat(np.cumsum(held) - held, held) + first[request]
+    return ends[request] - clock.at(ends[request]) - at_ms[line], ends[request]
 
 
-def _fit(clock: Clock, rest: Floats, where: Floats, zero: float) -> Clock:
-    """Correct the clock by the densest differences, and by a robust line through those of each eighth of the run
-    where a drift makes them much denser: with few requests a line fits any noise."""
+def _fit(clock: Clock, rest: Floats, where: Floats, reach_ms: float) -> Clock:
+    """Correct the clock by the crowd of the differences, and by a robust line through the crowds of each eighth of the
+    run where a drift makes it much stronger: with few requests a line fits any noise."""
     import numpy as np
 
-    centre, width = _densest(rest, len(np.unique(where)))
+    zero = clock.zero_ms
+    centre, width, strength = _crowd(rest, reach_ms)
     still = Clock(clock.offset_ms + centre, clock.drift, zero, width)
     parts = np.minimum(((where - zero) / max(float(where.max()) - zero, 1.0) * 8).astype(int), 7)
     points = []
     for part in range(8):
         inside, at = rest[parts == part], where[parts == part]
         if len(np.unique(at)) >= FEWEST_FOR_DRIFT:
-            points.append((float(at.mean()) - zero, _densest(inside, len(np.unique(at)))[0]))
+            points.append((float(at.mean()) - zero, _crowd(inside, reach_ms)[0]))
     slopes = [(b[1] - a[1]) / (b[0] - a[0]) for i, a in enumerate(points) for b in points[i + 1 :] if b[0] > a[0]]
     if len(points) < 4 or not slopes:
         return still
     slope = float(np.median(slopes))
-    centre = float(np.median([value - slope * at for at, value in points]))
-    drifting = _densest(rest - slope * (where - zero), len(np.unique(where)))[1]
-    if abs(clock.drift + slope) > MOST_DRIFT or drifting > 0.7 * width:
+    if abs(clock.drift + slope) > MOST_DRIFT:
         return still
-    return Clock(clock.offset_ms + centre, clock.drift + slope, zero, drifting)
+    drifting, narrow, stronger = _crowd(rest - slope * (where - zero), reach_ms)
+    if stronger < 1.3 * strength:
+        return still
+    return Clock(clock.offset_ms + drifting, clock.drift + slope, zero, narrow)
 
 
-def _densest(values: Floats, requests: int) -> tuple[float, float]:
-    """(middle, robust standard deviation) of the shortest interval that holds a third as many values as there are
-    requests: of all their pairs with lines, one for each request at most is a true one."""
+def _crowd(rest: Floats, reach_ms: float) -> tuple[float, float, float]:
+    """(middle, standard deviation, strength) of the place where more differences meet than lines alone explain: counts
+    in windows of several widths against what an even spread over `reach_ms` gives."""
     import numpy as np
 
-    if len(values) < 2:
-        return (float(values[0]) if len(values) else 0.0), LEAST_SPREAD_MS
-    ordered = np.sort(values)
-    held = min(max(requests // 3, 2), len(ordered))
-    widths = ordered[held - 1 :] - ordered[: len(ordered) - held + 1]
-    first = int(np.argmin(widths))
-    middle = float(np.median(ordered[first : first + held]))
-    return middle, max(float(widths[first]) / 0.86, LEAST_SPREAD_MS)  # a third of a normal distribution spans 0.86 s.d.
+    counts, _ = np.histogram(rest, bins=int(2 * reach_ms), range=(-reach_ms, reach_ms))
+    sums = np.concatenate([[0], np.cumsum(counts)])
+    best = (0.0, LEAST_SPREAD_MS, -1.0)
+    for width in (4, 9, 18, 36, 72, 144, 288):
+        if width >= len(counts):
+            break
+        held = sums[width:] - sums[:-width]
+        even = len(rest) * width / len(counts)
+        place = int(np.argmax(held))
+        strength = float(held[place] - even) / (even + 1) ** 0.5 / width**0.1  # of equal ones, the narrowest
+        if strength > best[2]:
+            low = place - reach_ms
+            middle = float(np.median(rest[(rest >= low) & (rest <= low + width)]))
+            # A window of 2.8 standard deviations stands out most from an even ground.
+            best = (middle, max(width / 2.8, LEAST_SPREAD_MS), strength)
+    return best
 
 
 def match(end_ms: Floats, response_ms: Floats, log: Any, clock: Clock) -> Join:
@@ -293,25 +303,44 @@ def _cold(count: int, request: Any, line: Any, cost: Floats, report: Any, log: A
 
 
 def join(end_ms: Floats, response_ms: Floats, log: Any, *, local: bool) -> Join | None:
-    """The best pairing over all plausible offsets, or None where the log and the requests have nothing in common."""
+    """The best pairing over all plausible offsets, or None where the log and the requests have nothing in common.
+
+    Offsets are tried on some blocks of the run where it is long, the best one is then used for all of it.
+    """
     import numpy as np
 
+    tried = _blocks(end_ms)
+    some_end, some_response = end_ms[tried], response_ms[tried]
     best: Join | None = None
     for offset in candidates(end_ms, log.at_ms, ZONES_MS if local else SKEW_MS):
-        found = match(end_ms, response_ms, log, refine(end_ms, log.at_ms, offset))
+        found = match(some_end, some_response, log, refine(some_end, log.at_ms, offset))
         if best is None or _quality(found) > _quality(best):
             best = found
     if best is None:
         return None
     wrong = [
-        match(end_ms, response_ms, log, replace(best.clock, offset_ms=best.clock.offset_ms + shift)).gain
+        match(some_end, some_response, log, replace(best.clock, offset_ms=best.clock.offset_ms + shift)).gain
         for shift in (-7_321.0, 4_177.0, 11_903.0)
     ]
-    best.chance = float(np.mean(wrong)) / max(best.gain, 1e-9)
+    chance = float(np.mean(wrong))
     matched = int((best.report >= 0).sum())
-    if matched < 0.3 * min(len(end_ms), len(log)) or best.chance > MOST_CHANCE:
+    if matched < 0.3 * min(len(some_end), len(log)) or best.gain - chance < CLEAR * len(some_end) ** 0.5:
         return None
+    if len(tried) < len(end_ms):
+        best = match(end_ms, response_ms, log, best.clock)
+    best.chance = chance / max(best.gain, 1e-9)
     return best
+
+
+def _blocks(end_ms: Floats) -> NDArray[np.int64]:
+    """All requests of a short run; of a long one, blocks of neighbours, evenly over its time."""
+    import numpy as np
+
+    if len(end_ms) <= BLOCKS * BLOCK:
+        return np.arange(len(end_ms))
+    order = np.argsort(end_ms, kind="stable")
+    starts = np.linspace(0, len(order) - BLOCK, BLOCKS).astype(int)
+    return np.concatenate([order[start : start + BLOCK] for start in starts])
 
 
 def _quality(found: Join) -> tuple[float, float]:

@@ -49,7 +49,7 @@ def write_report(
     progress("reading the run")
     study = make_study(read_inputs(paths, home))
     home.mkdir(parents=True, exist_ok=True)
-    if [home] != paths:
+    if home not in paths:
         names = [os.path.relpath(each, home) for each in paths]
         _replace(home / SOURCES, json.dumps({"paths": names}, indent=2) + "\n")
     anatomies = cold_anatomies(study)

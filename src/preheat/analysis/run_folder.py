@@ -57,11 +57,19 @@ def read_run(path: Path) -> RunFolder:
     Raises PreheatError: 252 if it is none, 255 if a file in it makes no sense."""
     if not path.is_dir():
         raise PreheatError(f"{path} is not a run's folder: no such directory", USAGE)
-    listed = path / SOURCES
-    if listed.is_file():
-        names = json.loads(listed.read_text(encoding="utf-8"))["paths"]
-        return read_inputs([path / name for name in names], path)
     return read_inputs([path], path)
+
+
+def _expanded(paths: Sequence[Path]) -> list[Path]:
+    """The paths, a report's folder that was made from other files replaced by those."""
+    found: list[Path] = []
+    for path in paths:
+        listed = path / SOURCES
+        if listed.is_file():
+            found += [path / name for name in json.loads(listed.read_text(encoding="utf-8"))["paths"]]
+        else:
+            found.append(path)
+    return found
 
 
 def read_inputs(paths: Sequence[Path], home: Path) -> RunFolder:
@@ -74,7 +82,7 @@ def read_inputs(paths: Sequence[Path], home: Path) -> RunFolder:
     logs: list[ServerLog] = []
     rows: list[RequestTable] = []
     journals: list[Journal] = []
-    for path in paths:
+    for path in _expanded(paths):
         if not path.exists():
             raise PreheatError(f"{path} is not a run's folder: no such file or directory", USAGE)
         for file in sorted(_files(path)) if path.is_dir() else [path]:

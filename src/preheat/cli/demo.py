@@ -97,12 +97,11 @@ def _study(say: _Steps, running: Running, project: Path, name: str, load: list[s
 
 def _draw_comparison(runs: list[Path]) -> None:
     """Both histograms of cold starts in one picture, in the last run's folder; its title in words."""
-    from preheat.analysis.compare import compare
     from preheat.analysis.figures.side_by_side import NAME, save_side_by_side
     from preheat.analysis.study import load_study
 
     folder = runs[-1] / "figures"
-    click.echo(save_side_by_side([load_study(run) for run in runs], compare(runs), folder))
+    click.echo(save_side_by_side([load_study(run) for run in runs], folder))
     click.echo(f"{folder / NAME}.png, {folder / NAME}.svg")
 
 

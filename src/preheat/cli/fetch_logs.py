@@ -80,11 +80,9 @@ def _events(client: Any, group: str, start_s: float, end_s: float) -> Any:
     """All events in the order the service gives them, page by page."""
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-    pages = client.get_paginator("filter_log_events").paginate(
-        logGroupName=group, startTime=int(start_s * 1000), endTime=int(end_s * 1000)
-    )
+    asked = {"logGroupName": group, "startTime": int(start_s * 1000), "endTime": int(end_s * 1000)}
     try:
-        for page in pages:
+        for page in client.get_paginator("filter_log_events").paginate(**asked):
             yield from page["events"]
     except NoCredentialsError as error:
         raise PreheatError(str(error), 253) from None

@@ -15,6 +15,7 @@ from preheat.oci.copying import Source, extracted, from_context, from_tree, plac
 from preheat.oci.dockerfile import DockerfileError, Instruction, parse, substitute
 from preheat.oci.dockerignore import Context
 from preheat.oci.lambda_base import OWN_BASE_LABEL
+from preheat.oci.layer_cache import read_cached, write_cached
 from preheat.oci.layers import Layer, LayerStore
 from preheat.oci.layout import Layout
 from preheat.oci.manifest import OCI_CONFIG, OCI_MANIFEST, Descriptor
@@ -364,29 +365,6 @@ class _Stage:
         if not self._layers:
             return None
         return self._tools.layers.flat([Layer(layer.descriptor.digest, layer.diff_id) for layer in self._layers])
-
-
-def read_cached(path: Path, layout: Layout) -> PackedLayer | None:
-    """A layer made before, where its blob is still there; it counts as used just now."""
-    try:
-        value = json.loads(path.read_text())
-        descriptor = Descriptor(value["media_type"], value["digest"], value["size"])
-    except (OSError, ValueError, KeyError):
-        return None
-    if layout.blobs.size(descriptor.digest) != descriptor.size:
-        return None
-    path.touch()
-    layout.blobs.touch(descriptor.digest)
-    return PackedLayer(descriptor, value["diff_id"])
-
-
-def write_cached(path: Path, layer: PackedLayer) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = layer.descriptor
-    facts = {"media_type": descriptor.media_type, "digest": descriptor.digest, "size": descriptor.size}
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps({**facts, "diff_id": layer.diff_id}))
-    temporary.replace(path)
 
 
 def _command(instruction: Instruction) -> list[str]:

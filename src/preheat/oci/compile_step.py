@@ -30,7 +30,7 @@ def compiled(python: Path, version: str, files: Iterable[tuple[Path, str]], work
     """Entries of the bytecode of modules: (source, path in the image) each. `version` is as "3.11".
 
     The files lie in `work`, which must stay until they are packed. They are never checked against their source
-    (PEP 552: unchecked), whose time the layer changes.
+    (PEP 552: unchecked), whose time the layer changes. Raises RuntimeError where the interpreter does not run.
     """
     work.mkdir(parents=True, exist_ok=True)
     tag = f"cpython-{version.replace('.', '')}"
@@ -50,10 +50,13 @@ def compiled(python: Path, version: str, files: Iterable[tuple[Path, str]], work
 
 def _compile(python: Path, group: list[tuple[Path, Path, str]]) -> None:
     lines = "".join(f"{source}\t{target}\t{shown}\n" for source, target, shown in group)
-    subprocess.run(
+    done = subprocess.run(
         [str(python), "-S", "-c", _PROGRAM],
         input=lines,
+        capture_output=True,
         text=True,
-        check=True,
+        check=False,
         env={**os.environ, "PYTHONHASHSEED": "0"},
     )
+    if done.returncode != 0:
+        raise RuntimeError(f"{python} cannot compile: {(done.stderr.strip().splitlines() or ['no output'])[-1]}")

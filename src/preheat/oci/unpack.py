@@ -42,7 +42,7 @@ def unpack(layer: IO[bytes], root: Path, *, flat: bool, limits: UnpackLimits | N
     """Unpack a layer (tar, gzip or zstd) into `root`, an existing directory; returns its diff id.
 
     `flat`: apply it on top of what is there and carry white-outs out. Else `root` is this layer alone and
-    white-outs become overlayfs's (a 0:0 device, an "opaque" attribute), which takes root. Owners are kept
+    white-outs become overlayfs's (a 0:0 device, an "opaque" attribute), the latter set by root alone. Owners are kept
     where this is root. Raises LayerRefused, and OSError of the disk itself; either leaves a part in `root`.
     """
     bounds = limits or UnpackLimits()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from preheat.oci.reference import Reference
 
 KEEP_CACHED_S = 14 * 24 * 3600.0
 """Layers of pip and bases that no build has used for two weeks are removed by a collection."""
+
+_LONGEST_BUILD_S = 24 * 3600.0
 
 
 class Workshop:
@@ -62,4 +65,8 @@ class Workshop:
                 value = json.loads(path.read_text())
                 keep.update(item["digest"] for item in value.get("layers", [value]))
         self.layers.collect((), (), now_s - KEEP_CACHED_S)
+        for pattern in (".build-*", ".base-*"):  # of builds that were killed
+            for path in self.layout.root.glob(pattern):
+                if path.stat().st_mtime < now_s - _LONGEST_BUILD_S:
+                    shutil.rmtree(path)
         return self.layout.collect(keep, now_s - grace_s)

@@ -47,9 +47,13 @@ def unusable() -> str | None:
         return "it takes root (mounts and namespaces)"
     if runc() is None:
         return "runc is not installed (Debian: apt-get install runc)"
-    if "overlay" not in Path("/proc/filesystems").read_text():
+    if not _has_overlay():
         return "this kernel has no overlay file system (modprobe overlay)"
     return None
+
+
+def _has_overlay() -> bool:
+    return "overlay" in Path("/proc/filesystems").read_text()
 
 
 def runc() -> str | None:
@@ -96,16 +100,15 @@ class ContainerFactory:
 
     def reap(self) -> int:
         """An earlier server's containers end with it; this is for those whose host was killed too."""
-        killed = kill_marked(str(self.root))
+        killed = 0
         for group in self.cgroups.left_over():
             killed += group.kill()
             for inner in [entry for path in group.paths if path.is_dir() for entry in path.iterdir() if entry.is_dir()]:
                 with contextlib.suppress(OSError):
                     inner.rmdir()
             group.remove()
-        for devices in sorted(_DEVICES.glob(f"{self.group}/*/")):
-            with contextlib.suppress(OSError):
-                devices.rmdir()
+        killed += kill_marked(str(self.root))
+        self._remove_devices()
         shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir(parents=True, exist_ok=True)
         return killed
@@ -114,6 +117,13 @@ class ContainerFactory:
         if self._host is not None:
             self._host.close()
         self.cgroups.remove()
+        self._remove_devices()
+
+    def _remove_devices(self) -> None:
+        """runc's groups, where the host has not lived to remove them."""
+        for group in [*_DEVICES.glob(f"{self.group}/*/"), _DEVICES / self.group]:
+            with contextlib.suppress(OSError):
+                group.rmdir()
 
 
 class ContainerSandbox:
@@ -143,7 +153,7 @@ class ContainerSandbox:
         directory = self._directory / str(self._launches)
         directory.mkdir()
         group = self._group()
-        container = _Container(identity, on_exit)
+        container = _Container(identity, on_exit, self._cgroup)
         with contextlib.ExitStack() as handles:
             fds = self._handles(launch, handles)
             message = {
@@ -157,7 +167,8 @@ class ContainerSandbox:
                 "group": group,
                 "fds": [name for name, _ in fds],
             }
-            self._factory.host().launch(container, message, [fd for _, fd in fds])
+            container.host = self._factory.host()
+            container.host.launch(container, message, [fd for _, fd in fds])
         self._container = container
 
     def _handles(self, launch: Launch, stack: contextlib.ExitStack) -> list[tuple[str, int]]:
@@ -204,7 +215,8 @@ class ContainerSandbox:
             self._cgroup.limit_cpu(share)
 
     def freeze(self) -> None:
-        if self._cgroup is not None:
+        """Only what runs: the dying could not die."""
+        if self._cgroup is not None and self._container is not None and self._container.pid is not None:
             self._cgroup.freeze()
 
     def thaw(self) -> None:
@@ -212,9 +224,9 @@ class ContainerSandbox:
             self._cgroup.thaw()
 
     def kill(self) -> None:
-        if self._container is not None:
-            self._factory.host().kill(self._container)
-            self._container = None
+        container, self._container = self._container, None
+        if container is not None and container.host is not None:
+            container.host.kill(container)
 
     def destroy(self) -> None:
         self.kill()
@@ -236,9 +248,11 @@ class ContainerSandbox:
 class _Container:
     """One launch as this process knows it. `pid` once it runs; `on_exit` is called once."""
 
-    def __init__(self, identity: str, on_exit: OnExit) -> None:
+    def __init__(self, identity: str, on_exit: OnExit, cgroup: Cgroup | None) -> None:
         self.identity = identity
         self.on_exit = on_exit
+        self.cgroup = cgroup
+        self.host: _HostProcess | None = None
         self.pid: int | None = None
 
 
@@ -277,14 +291,14 @@ class _HostProcess:
 
     def close(self) -> None:
         """End it and every container. Waits, bounded, until they are gone."""
-        self._end()
+        containers = self._end()
         try:
             self._process.wait(_CLOSING_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         if self._process.returncode != 0:
-            kill_marked(self._root)
+            self._kill(containers)
 
     def _heard(self) -> None:
         while True:
@@ -316,15 +330,25 @@ class _HostProcess:
     def _died(self) -> None:
         """Its containers live on, but nobody could tell how they end."""
         log.error("the container host has ended unexpectedly")
-        containers = list(self._containers.values())
-        self._end()
+        containers = self._end()
         self._process.wait()
-        kill_marked(self._root)
+        self._kill(containers)
         for container in containers:
+            container.pid = None
             container.on_exit(-signal.SIGKILL)
 
-    def _end(self) -> None:
+    def _kill(self, containers: list[_Container]) -> None:
+        """What a living host does when it is told to, or when we have gone."""
+        for container in containers:
+            if container.cgroup is not None:
+                container.cgroup.kill()
+        kill_marked(self._root)
+
+    def _end(self) -> list[_Container]:
+        """Close our end; returns the containers it leaves."""
         if not self.ended:
             self._loop.remove_reader(self._control.fileno())
             self._control.close()
+        containers = list(self._containers.values())
         self._containers.clear()
+        return containers

@@ -331,6 +331,7 @@ def _own_mounts() -> None:
 
 def main(control_fd: int, mark: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
+    os.set_inheritable(control_fd, False)  # the server hears of our end by its closing
     _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
     _own_mounts()
     os.chdir("/")

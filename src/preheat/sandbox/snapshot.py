@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import time
@@ -112,7 +113,7 @@ class SnapshotFactory:
         cgroup = None
         if self._processes.cgroups.paths:
             cgroup = self._processes.cgroups.child(uuid.uuid4().hex, self._memory_mb)
-            child.on_pid = cgroup.add
+            child.on_pid = functools.partial(_join, cgroup)
         return Forked(child, place, cgroup)
 
     def _fill(self) -> None:
@@ -136,6 +137,11 @@ class SnapshotFactory:
         if self._refill is not None:
             self._refill.cancel()
         self._refill = asyncio.get_running_loop().call_later(delay_s, self._fill)
+
+
+def _join(cgroup: Cgroup, pid: int) -> None:
+    """In a thread: after a pause the kernel takes some 10 ms (an RCU grace period) to move a process."""
+    asyncio.get_running_loop().run_in_executor(None, cgroup.add, pid)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from preheat.oci.tarstream import LayerRefused
 from preheat.oci.unpack import UnpackLimits, clean_path, unpack
 
 FORMS = [True, False] if os.geteuid() == 0 else [True]
-"""Flat, and as root also one directory a layer: overlayfs's white-outs are devices, which root alone can make."""
+"""Flat, and as root also one directory a layer: overlayfs's opaque mark is root's alone to set."""
 
 
 def unpacked(root: Path, *layers: bytes, flat: bool = True) -> dict[str, str]:
@@ -103,7 +103,7 @@ def test_overlay_form_writes_whiteouts_as_overlayfs_reads_them(root: Path) -> No
         assert [os.getxattr(root / name, "trusted.overlay.opaque") for name in ("d", "e")] == [b"y", b"y"]
     else:
         with pytest.raises(PermissionError):
-            unpacked(root, tar(Made(".wh.gone")), flat=False)
+            unpacked(root, tar(Made("d/.wh..wh..opq")), flat=False)
 
 
 MALICIOUS = {

@@ -17,6 +17,7 @@ from preheat.kernel.errors import AwsError
 from preheat.kernel.http import HttpResponse
 
 JSON = "application/json"
+HOST = ("Host", "127.0.0.1:4566")
 
 
 @pytest.fixture
@@ -268,6 +269,9 @@ def test_http_proxy_to_this_machine(cloud: Cloud, target: int) -> None:
     assert seen["headers"]["X-Own"] == "o"
     assert seen["headers"]["X-Stage"] == "default"
     assert "x" not in seen["headers"].get("Connection", "")
+    assert seen["headers"]["x-amzn-apigateway-api-id"] == api
+    assert header(response, "date") is None
+    assert header(response, "x-amzn-remapped-date")
 
 
 def test_http_with_mappings(cloud: Cloud, target: int) -> None:
@@ -280,7 +284,38 @@ def test_http_with_mappings(cloud: Cloud, target: int) -> None:
         requestTemplates={JSON: '{"was": $input.body}'},
     )
     response = cloud.request(api, "/x", method="PUT", body=b'{"a":1}')
-    assert (response.status, json.loads(response.body)["body"]) == (409, '{"was": {"a":1}}')
+    seen = json.loads(response.body)
+    assert (response.status, seen["body"]) == (409, '{"was": {"a":1}}')
+    assert (seen["headers"]["Accept"], seen["headers"]["User-Agent"]) == (JSON, f"AmazonAPIGateway_{api}")
+
+
+def test_http_proxy_mappings_as_recorded(cloud: Cloud, target: int) -> None:
+    """localstack's test_http_proxy_integration_request_data_mappings, its requests and its configuration."""
+    api = cloud.api()
+    cloud.method(
+        api,
+        "/{pathVariable}",
+        type="HTTP_PROXY",
+        integrationHttpMethod="POST",
+        uri=f"http://127.0.0.1:{target}/?testVar={{pathVar}}&testQs={{qsVar}}",
+        requestParameters={
+            "integration.request.header.headerVar": "method.request.header.foobar",
+            "integration.request.path.qsVar": "method.request.querystring.testVar",
+            "integration.request.path.pathVar": "method.request.path.pathVariable",
+            "integration.request.querystring.queryString": "method.request.querystring.testQueryString",
+            "integration.request.querystring.testEmptyQs": "method.request.header.emptyheader",
+        },
+    )
+    cloud.deploy(api)
+    headers = [HOST, ("foobar", "mapped-value"), ("headerVar", "request-value")]
+    response = cloud.request(api, "/foobar?testQueryString=foo&testVar=bar", method="POST", headers=headers)
+    seen = json.loads(response.body)
+    assert seen["headers"]["headerVar"] == "mapped-value"
+    path, _, query = seen["path"].partition("?")
+    assert path == "/"
+    assert query.startswith("testVar=foobar&testQs=bar&")
+    assert "queryString=foo" in query
+    assert "testEmptyQs" not in query
 
 
 def test_http_failures(cloud: Cloud) -> None:

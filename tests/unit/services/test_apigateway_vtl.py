@@ -47,6 +47,17 @@ def rendered(template: str, body: str = BODY, context: dict[str, Any] | None = N
         ("$util.base64Encode('abc')", "YWJj"),
         ("$util.base64Decode('YWJj')", "abc"),
         ('$util.parseJson(\'{"a":{"b":[1]}}\').a.b[0]', "1"),
+        # idioms of templates in use
+        ("#if($input.path('missing') != '')found#{else}missing#end", "missing"),
+        ("#if($input.path('$').toString().contains('bar'))found#end", "found"),
+        ("#set($all = $input.params())$all.get('path').get('id')", "p1"),
+        ('$util.escapeJavaScript("it\'s").replaceAll("\\\\\'","\'")', "it's"),
+        ("$input.path('$.foo').replaceAll('b(.)', '[$1]')", "[a]r"),
+        ("#set($Integer = 0)$Integer.parseInt('404')", "404"),
+        ("$util.parseJson($input.body).get('foo')", "bar"),
+        ("#if($input.path('$').containsKey('foo'))yes#end", "yes"),
+        ("#if($input.path('$.foo').equals('bar'))yes#end", "yes"),
+        ('#if("$!input.path(\'$\').none" != "")a#{else}b#end', "b"),
         ("#if($input.path('$.ok'))yes#{else}no#end", "yes"),
         (
             '{"values": $input.json(\'$.list\'), "stage": "$context.stage"}',
@@ -66,6 +77,9 @@ def test_overrides_are_written_to_the_context() -> None:
     context: dict[str, Any] = {"responseOverride": {"header": {}, "status": 0}}
     rendered('#set($context.responseOverride.status = 404)#set($context.responseOverride.header.X = "y")', "", context)
     assert context["responseOverride"] == {"header": {"X": "y"}, "status": 404}
+    rendered("#set ($context.responseOverride.header.Content-Type = 'text/plain')", "", context)
+    rendered("#set($name = 'Z')#set($context.responseOverride.header[$name] = '1')", "", context)
+    assert context["responseOverride"]["header"] == {"X": "y", "Content-Type": "text/plain", "Z": "1"}
 
 
 @pytest.mark.parametrize(

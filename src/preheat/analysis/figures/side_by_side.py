@@ -1,8 +1,8 @@
-"""The cold starts of several runs on one axis, one panel for each, and what changed in one sentence."""
+"""The requests of several runs that met a cold start, on one axis, and what changed in one sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAME = "cold_comparison"
-_COLOURS = (style.VERMILLION, style.BLUE, style.GREEN, style.PURPLE)
+TOO_FEW = 5
 _BINS = 60
+_ROUNDS, _SEED = 2000, 20261122
 
 
-def save_side_by_side(studies: Sequence[Study], comparison: Mapping[str, Any], folder: Path) -> str:
-    """Write `cold_comparison.png` and `.svg` into `folder`; returns the sentence that is their title.
-
-    `comparison` is `compare`'s of the same runs.
-    """
-    sentence = what_changed(studies, comparison)
+def save_side_by_side(studies: Sequence[Study], folder: Path) -> str:
+    """Write `cold_comparison.png` and `.svg` into `folder`; returns the sentence that is their title."""
+    sentence = what_changed(studies[0], studies[-1])
     folder.mkdir(parents=True, exist_ok=True)
-    style.save(cold_side_by_side(studies, sentence), folder / NAME)
+    style.save(side_by_side(studies, sentence), folder / NAME)
     return sentence
 
 
@@ -40,50 +38,64 @@ def how(study: Study) -> str:
     return f"with {count(provisioned, 'provisioned environment')}" if provisioned else "without a snapshot"
 
 
-def what_changed(studies: Sequence[Study], comparison: Mapping[str, Any]) -> str:
-    """The last run against the first: the medians of their cold starts, their difference and its 95% interval."""
-    first, last = studies[0], studies[-1]
-    before, after = (comparison["runs"][index]["cold_ms"] for index in (0, -1))
-    found = comparison["differences"][-1]["cold_ms"]
-    if found is None:
-        counts = f"{count(before['n'], 'cold start')} {how(first)} and {count(after['n'], 'cold start')} {how(last)}"
-        return f"{counts} are too few to say what changed."
-    low, high = (abs(end) for end in found["p50"]["interval_ms"])
-    difference_ms = found["p50"]["difference_ms"]
-    medians = f"{duration(after['p50'])} {how(last)}, {duration(before['p50'])} {how(first)}"
-    if not found["p50"]["clear"]:
-        return f"The median cold start took {medians}: no clear difference."
-    more = "less" if difference_ms < 0 else "more"
-    change = f"{duration(abs(difference_ms))} {more}"
-    interval = f"{duration(min(low, high))} to {duration(max(low, high))}"
-    return f"The median cold start took {medians}: {change} (95% interval {interval} {more})."
+def met_a_cold_start(study: Study) -> Any:
+    """Response times in ms of cold requests and of those that waited for an environment to start, as an array."""
+    return study.times_ms(Label.COLD, Label.WARM_WAITED)
+
+
+def what_changed(first: Study, last: Study) -> str:
+    """The medians of two runs, their difference and its 95% percentile bootstrap interval.
+
+    Requests are resampled one by one; those that waited for the same start are not independent of each other, so
+    the interval is rather too narrow.
+    """
+    import numpy as np
+
+    before, after = met_a_cold_start(first), met_a_cold_start(last)
+    number = f"{count(len(before), 'request')} met a cold start {how(first)}"
+    if min(len(before), len(after)) < TOO_FEW:
+        return f"{number}, {len(after):,} {how(last)}: too few to say what changed."
+    generator = np.random.default_rng(_SEED)
+    draws = [np.median(generator.choice(times, (_ROUNDS, len(times))), axis=1) for times in (after, before)]
+    low, high = (float(end) for end in np.percentile(draws[0] - draws[1], [2.5, 97.5]))
+    medians = [float(np.median(times)) for times in (after, before)]
+    text = f"{number} (median {duration(medians[1])}), {len(after):,} {how(last)} (median {duration(medians[0])})"
+    if low <= 0 <= high:
+        return f"{text}: no clear difference."
+    less = "less" if high < 0 else "more"
+    near, far = sorted((abs(low), abs(high)))
+    change = duration(abs(medians[0] - medians[1]))
+    return f"{text}: {change} {less} (95% interval {duration(near)} to {duration(far)})."
 
 
 @style.styled
-def cold_side_by_side(studies: Sequence[Study], sentence: str) -> Figure:
-    """One histogram for each run, all on the same logarithmic axis where their range asks for it."""
+def side_by_side(studies: Sequence[Study], sentence: str) -> Figure:
+    """One histogram for each run, all on the same axis: cold requests and, on top, those that waited."""
     import numpy as np
 
-    times = [study.times_ms(Label.COLD) for study in studies]
-    figure, axes = style.new_figure(False, [1.0] * len(studies), 2.1 * len(studies) + 0.8, share_x=True)
+    figure, axes = style.new_figure(False, [1.0] * len(studies), 2.1 * len(studies) + 0.9, share_x=True)
     style.title(figure, sentence, False)
-    together = np.concatenate(times)
+    together = np.concatenate([met_a_cold_start(study) for study in studies])
     if not len(together):
-        for panel in axes:
-            style.note(panel, "no cold starts")
+        for panel, study in zip(axes, studies, strict=True):
+            style.note(panel, f"{how(study)}: no cold starts")
         return figure
     edges = bin_edges(together, _BINS)
-    for index, (panel, study, values) in enumerate(zip(axes, studies, times, strict=True)):
-        heights, _, _ = panel.hist(values, bins=edges, color=_COLOURS[index % len(_COLOURS)], edgecolor=style.PAPER)
-        panel.set_ylim(0, max(float(max(heights)), 1.0) * 1.35)
-        label = f"{how(study)}: {count(len(values), 'cold start')}"
-        if len(values):
-            label += f", median {duration(float(np.median(values)))}, longest {duration(float(np.max(values)))}"
-        panel.text(0.008, 0.96, label, transform=panel.transAxes, ha="left", va="top", fontweight="bold")
+    for panel, study in zip(axes, studies, strict=True):
+        cold, waited = study.times_ms(Label.COLD), study.times_ms(Label.WARM_WAITED)
+        colours = [style.VERMILLION, style.SKY]
+        heights, _, _ = panel.hist([cold, waited], edges, stacked=True, color=colours, edgecolor=style.PAPER)
+        panel.set_ylim(0, max(float(np.max(heights)), 1.0) * 1.4)
+        for line, (times, name, colour) in enumerate(
+            ((cold, "cold", style.VERMILLION), (waited, "warm, but waited", style.BLUE))
+        ):
+            middle = f", median {duration(float(np.median(times)))}" if len(times) else ""
+            text = f"{how(study)}, {name}: {count(len(times), 'request')}{middle}"
+            panel.text(0.008, 0.96 - 0.12 * line, text, transform=panel.transAxes, ha="left", va="top", color=colour)
         panel.grid(visible=False, axis="x")
         panel.set_ylabel("requests")
     style.milliseconds(axes[-1].xaxis, edges[0], edges[-1], fine=True)
     axes[-1].set_xlim(edges[0], edges[-1])
     wide = ", logarithmic" if style.is_wide_range(edges[0], edges[-1]) else ""
-    axes[-1].set_xlabel(f"response time of cold requests at the client (ms{wide})")
+    axes[-1].set_xlabel(f"response time at the client (ms{wide})")
     return figure

@@ -15,7 +15,7 @@ from preheat.services.apigateway import refusals
 from preheat.services.apigateway.call import Call
 from preheat.services.apigateway.event import encode_event
 from preheat.services.apigateway.expressions import STAGE_VARIABLE
-from preheat.services.apigateway.http_backend import call_http, passed_headers
+from preheat.services.apigateway.http_backend import call_http, passed_headers, remapped
 from preheat.services.apigateway.lambdas import Lambdas
 from preheat.services.apigateway.mapping import map_request
 from preheat.services.apigateway.media import BinaryMediaTypes
@@ -103,7 +103,12 @@ class Backends:
         body = request_body(call).encode()
         parameters = integration.request_parameters if isinstance(integration.request_parameters, dict) else {}
         mapping = map_request(call, parameters)
-        mapping.header.setdefault("Content-Type", call.request.header("content-type") or "application/json")
+        own = {
+            "Accept": "application/json",
+            "Content-Type": call.request.header("content-type") or "application/json",
+            "User-Agent": f"AmazonAPIGateway_{call.stage.api_id}",
+        }
+        mapping.header = {**own, **_identification(call), **mapping.header}
         answer = await call_http(_uri(call), _method(call), mapping, body, call.route.timeout_s)
         call.integration_status = answer.status
         return response(call, answer)
@@ -113,12 +118,12 @@ class Backends:
         integration = call.route.integration
         parameters = integration.request_parameters if isinstance(integration.request_parameters, dict) else {}
         mapping = map_request(call, parameters)
-        mapping.header = {**passed_headers(call.headers()), **mapping.header}
+        mapping.header = {**passed_headers(call.headers()), **_identification(call), **mapping.header}
         mapping.querystring = {**(call.event["multiValueQueryStringParameters"] or {}), **mapping.querystring}
         mapping.path = {**call.path_parameters, **mapping.path}
         answer = await call_http(_uri(call), _method(call), mapping, call.request.body, call.route.timeout_s)
         call.integration_status = answer.status
-        return HttpResponse(answer.status, list(answer.headers), answer.body)
+        return HttpResponse(answer.status, remapped(answer.headers), answer.body)
 
     async def _invoke(self, call: Call, payload: bytes, *, refuse: bool = True) -> InvokeResult:
         """Raises Refused; with `refuse` False, AwsError for what Lambda itself refuses."""
@@ -171,6 +176,11 @@ def _usable(call: Call, payload: bytes) -> str:
 def _lambda_error(error: AwsError) -> BackendResponse:
     body = msgspec.json.encode({**error.fields, "Type": error.fault, "message": error.message})
     return BackendResponse(error.status, [("x-amzn-ErrorType", error.code)], body, str(error.status))
+
+
+def _identification(call: Call) -> dict[str, str]:
+    """What an HTTP endpoint learns of the gateway (recorded: test_http_integration_with_lambda)."""
+    return {"x-amzn-apigateway-api-id": call.stage.api_id, "X-Amzn-Trace-Id": call.ids.trace_header}
 
 
 def _uri(call: Call) -> str:

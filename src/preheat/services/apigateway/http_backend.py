@@ -17,6 +17,7 @@ from preheat.services.apigateway.translate import BackendResponse
 _HOP_BY_HOP = frozenset(
     ("connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
 )
+_REMAPPED = frozenset(("connection", "content-length", "date", "server", "www-authenticate", "x-amzn-requestid"))
 
 
 async def call_http(uri: str, method: str, mapping: RequestMapping, body: bytes, timeout_s: float) -> BackendResponse:
@@ -56,6 +57,12 @@ def passed_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() not in _HOP_BY_HOP}
 
 
+def remapped(headers: Headers) -> Headers:
+    """A proxied answer's headers: those that the gateway sets itself go by another name (recorded:
+    test_http_integration_with_lambda)."""
+    return [(f"x-amzn-Remapped-{name}" if name.lower() in _REMAPPED else name, value) for name, value in headers]
+
+
 def _exchange(
     host: str, port: int, method: str, target: str, headers: dict[str, str], body: bytes, timeout_s: float
 ) -> BackendResponse:
@@ -63,7 +70,7 @@ def _exchange(
     try:
         connection.request(method, target, body=body or None, headers=headers)
         answer = connection.getresponse()
-        kept: Headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in _HOP_BY_HOP]
+        kept: Headers = [(name, value) for name, value in answer.getheaders() if name.lower() != "transfer-encoding"]
         return BackendResponse(answer.status, kept, answer.read(), str(answer.status))
     finally:
         connection.close()

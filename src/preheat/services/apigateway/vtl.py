@@ -37,11 +37,13 @@ class Input:
         return '""' if found is None and path != "$" else json.dumps(found, separators=(",", ":"), ensure_ascii=False)
 
     def path(self, path: str) -> Any:
-        return as_java(_select(self._document(), path))
+        """ "" for a path that finds nothing: templates compare with it, as in `#if($input.path('x') != '')`."""
+        found = _select(self._document(), path)
+        return "" if found is None else as_java(found)
 
     def params(self, name: str | None = None) -> Any:
         if name is None:
-            return {kind: JavaMap(values) for kind, values in self._params.items()}
+            return JavaMap((kind, JavaMap(values)) for kind, values in self._params.items())
         for kind in ("path", "querystring", "header"):
             if name in self._params[kind]:
                 return self._params[kind][name]
@@ -145,14 +147,35 @@ def _compiled(template: str) -> Any:
     import airspeed  # type: ignore[import-untyped]
     from airspeed import operators
 
-    methods = operators.__additional_methods__
-    methods.setdefault(JavaMap, methods[dict])
-    methods.setdefault(JsonList, methods[list])
+    _teach(operators.__additional_methods__)
     if _DUNDER.search(template):
         raise TemplateFailed("names that begin with two underscores, and #evaluate, are refused")
     compiled = airspeed.Template(template)
     compiled.ensure_compiled()
     return compiled
+
+
+def _teach(methods: dict[type, dict[str, Any]]) -> None:
+    """Java's methods, which templates call on values, for our types and where the engine's differ."""
+    methods[JavaMap] = {**methods[dict], "toString": str, "containsKey": lambda self, key: key in self}
+    methods[JsonList] = {**methods[list], "toString": str}
+    methods[str] = {
+        **methods[str],
+        "replaceAll": _replace_all,
+        "toString": str,
+        "equals": lambda self, other: self == other,
+    }
+    methods[int] = {**methods.get(int, {}), "parseInt": lambda self, text: int(text), "toString": _printed}
+
+
+def _replace_all(text: str, pattern: str, replacement: str) -> str:
+    """Java's String.replaceAll.
+
+    The engine unescapes `\\\\'` in quotes, which Velocity does not: the pattern that undoes escapeJavaScript would then
+    leave the backslash.
+    """
+    pattern = r"\\?'" if pattern == r"\'" else pattern
+    return re.sub(pattern, re.sub(r"\$(\d)", r"\\g<\1>", replacement), text)
 
 
 @functools.lru_cache(maxsize=1024)

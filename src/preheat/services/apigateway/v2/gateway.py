@@ -14,7 +14,7 @@ from preheat.kernel.http import Headers, HttpRequest, HttpResponse
 from preheat.services.apigateway.backends import MAX_EVENT_BYTES
 from preheat.services.apigateway.event import encode_event
 from preheat.services.apigateway.expressions import LAMBDA_URI, STAGE_VARIABLE
-from preheat.services.apigateway.http_backend import call_http, passed_headers
+from preheat.services.apigateway.http_backend import call_http, passed_headers, remapped
 from preheat.services.apigateway.identifiers import RequestIds, request_ids
 from preheat.services.apigateway.lambdas import Lambdas
 from preheat.services.apigateway.mapping import RequestMapping
@@ -228,7 +228,7 @@ async def _proxy(request: HttpRequest, integration: Document, place: Place) -> H
         if refused.refusal is TIMED_OUT:
             raise Failure(503, "Service Unavailable", str(refused)) from refused
         raise Failure(500, "Internal Server Error", str(refused)) from refused
-    return HttpResponse(answer.status, list(answer.headers), answer.body)
+    return HttpResponse(answer.status, remapped(answer.headers), answer.body)
 
 
 def _filled(uri: str, place: Place) -> str:
