@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
-from preheat import __version__
 from preheat.aws.dispatch import Dispatcher
 from preheat.execution.channel import Transport
 from preheat.execution.environment import Services
@@ -22,6 +18,7 @@ from preheat.kernel.http import HttpRequest, HttpResponse
 from preheat.kernel.interpreters import interpreter
 from preheat.kernel.settings import Settings
 from preheat.net.http import BodySink, Respond
+from preheat.own import OwnEndpoints
 from preheat.sandbox.container import ContainerFactory, unusable
 from preheat.sandbox.process import ProcessFactory
 from preheat.sandbox.runtimes import Runtimes
@@ -94,6 +91,9 @@ class App:
             region=settings.region,
             account_id=settings.account_id,
         )
+        self.own = OwnEndpoints(
+            settings, self.sandboxes.name, self.invoker, self.journal, self._collect, self.functions.download_code
+        )
         self._closing += [self.registry.close, self.distribution.close, identity.close, apis.close, http_apis.close]
         self._closing += [self.logs.close, self.journal.close]
         self._closing += [self.sandboxes.close, self.containers.close, self.invoker.close]
@@ -131,7 +131,7 @@ class App:
         elif self.distribution.matches(path) and not _is_signed(request):
             self._run(self.distribution.handle(request), respond)
         elif path.startswith("/_preheat/"):
-            self._run(self._own(request), respond)
+            self._run(self.own.handle(request), respond)
         else:
             self._run(self.dispatcher.handle(request), respond)
 
@@ -147,60 +147,11 @@ class App:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # our own endpoints
-
-    async def _own(self, request: HttpRequest) -> HttpResponse:
-        path = request.path
-        if path == "/_preheat/health":
-            return _json(self._health())
-        if path == "/_preheat/status":
-            return _json(self._status())
-        if path == "/_preheat/journal":
-            return await self._journal(request)
-        if path == "/_preheat/gc" and request.method == "POST":
-            return _json(await self._collect(request))
-        if path.startswith("/_preheat/code/"):
-            return await self.functions.download_code(request)
-        return _json({"message": f"no such endpoint: {path}"}, 404)
-
-    def _health(self) -> dict[str, Any]:
-        facts = {"sandbox": self.sandboxes.name, "max_inits": self._settings.max_inits}
-        return {"status": "ok", "version": __version__, "pid": os.getpid(), **facts}
-
-    async def _collect(self, request: HttpRequest) -> dict[str, int]:
-        collected = self.registry.collect(0.0 if request.query == "all" else GRACE_S)
+    async def _collect(self, young_too: bool) -> dict[str, int]:
+        collected = self.registry.collect(0.0 if young_too else GRACE_S)
         return {"files": collected.files + await self.images.collect(), "freed_bytes": collected.freed_bytes}
-
-    def _status(self) -> dict[str, Any]:
-        functions: dict[str, dict[str, int]] = {}
-        for pool in self.invoker.pools:
-            load = pool.load
-            counts = functions.setdefault(
-                pool.function.name, {"idle": 0, "starting": 0, "serving": 0, "waiting requests": 0}
-            )
-            counts["idle"] += load.idle
-            counts["starting"] += load.starting
-            counts["serving"] += load.serving
-            counts["waiting requests"] += load.waiting
-        return {"version": __version__, "sandbox": self.sandboxes.name, "functions": functions}
-
-    async def _journal(self, request: HttpRequest) -> HttpResponse:
-        from urllib.parse import parse_qs
-
-        query = parse_qs(request.query)
-        try:
-            since_ms = float(query.get("since_ms", ["0"])[0])
-        except ValueError:
-            return _json({"message": "since_ms is not a number"}, 400)
-        function = query.get("function", [""])[0]
-        body = await asyncio.to_thread(lambda: b"".join(self.journal.read(since_ms, function)))
-        return HttpResponse(200, [("Content-Type", "application/x-ndjson")], body)
 
 
 def _is_signed(request: HttpRequest) -> bool:
     """Registries know no AWS signatures: a signed `/v2/...` is for API Gateway's HTTP APIs."""
     return (request.header("authorization") or "").startswith("AWS4-HMAC-SHA256")
-
-
-def _json(value: Any, status: int = 200) -> HttpResponse:
-    return HttpResponse(status, [("Content-Type", "application/json")], msgspec.json.encode(value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -14,11 +15,11 @@ pytestmark = pytest.mark.skipif(unusable() is not None, reason="takes root")
 
 
 def test_each_has_the_same_address_in_a_network_of_its_own() -> None:
-    own = os.readlink("/proc/self/ns/net")
+    own = Path("/proc/self/ns/net").readlink()
     places = [isolated(), isolated()]
     try:
         assert {place.listener.getsockname() for place in places} == {RUNTIME_API}
-        names = {os.readlink(f"/proc/self/fd/{place.network_fd}") for place in places}
+        names = {Path(f"/proc/self/fd/{place.network_fd}").readlink() for place in places}
         assert len(names) == 2
         assert own not in names
     finally:
@@ -28,10 +29,10 @@ def test_each_has_the_same_address_in_a_network_of_its_own() -> None:
 
 
 def test_this_process_stays_where_it_is_and_cannot_reach_it() -> None:
-    before = os.readlink("/proc/thread-self/ns/net")
+    before = Path("/proc/thread-self/ns/net").readlink()
     place = isolated()
     try:
-        assert os.readlink("/proc/thread-self/ns/net") == before
+        assert Path("/proc/thread-self/ns/net").readlink() == before
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(RUNTIME_API, timeout=2)
     finally:
