@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import cloud, cold, control, live, output, registry, report, snapshot, startup, throughput, warm
+from bench import cloud, cold, containers, control, live, output, registry, report, snapshot, startup, throughput, warm
 from bench.peers import Workload
 from bench.result import Result
 from bench.size import FULL, QUICK, Size
@@ -47,6 +47,7 @@ def alone(folder: Path, size: Size) -> dict[Keys, Measure]:
         ("up_ready_s", "up_idle_mb"): lambda: startup.ready_and_idle(folder, size),
         ("report_10m_s",): lambda: [report.analysed(folder, size)],
         ("registry_push_over_debian", "registry_pull_over_debian"): lambda: registry.over_debian(folder, size),
+        ("container_start_over_process_ms",): lambda: [containers.start_over_process(folder, size)],
         ("control_plane_p50_over_moto",): lambda: [control.over_moto(folder, size)],
     }
 

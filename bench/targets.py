@@ -41,6 +41,7 @@ TARGETS = (
     Target("live_environments", "environments live at once and answering", "count", 1000, 2000, True),
     Target("registry_push_over_debian", "one large blob pushed; docker-registry", "ratio", 0.7, 1.0, True),
     Target("registry_pull_over_debian", "one large blob pulled; docker-registry", "ratio", 0.7, 1.0, True),
+    Target("container_start_over_process_ms", "start in a container; in a process", "ms", 60, 40),
     Target("sim_invocations_per_s", "simulated invocations per second", "1/s", 1e6, 3e6, True, issue=6),
     Target("report_10m_s", "10 million REPORT lines analysed", "s", 20, 6),
 )

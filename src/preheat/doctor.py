@@ -16,6 +16,8 @@ from preheat.kernel.errors import PreheatError
 from preheat.kernel.interpreters import interpreter
 from preheat.kernel.settings import Settings
 from preheat.sandbox.cgroup import hierarchies
+from preheat.sandbox.container import runc, unusable
+from preheat.sandbox.network import isolated
 
 _RUNTIMES = [f"python3.{minor}" for minor in range(8, 14)]
 
@@ -40,7 +42,8 @@ def examine() -> list[Finding]:
         *(_runtime(name) for name in _RUNTIMES),
         _own_tmp(),
         _limits(),
-        Finding(True, "sandbox", "process (the only one built so far: trusted code, no isolation of files or network)"),
+        Finding(True, "sandbox process", "for functions from zips: trusted code, no isolation of files or network"),
+        _containers(),
         _cpu_share(),
         _extra("load", "locust", "preheat load"),
         _extra("report", "matplotlib", "preheat report"),
@@ -78,6 +81,22 @@ def _cpu_share() -> Finding:
     if any((root / name).exists() for root in hierarchies() for name in ("cpu.cfs_quota_us", "cgroup.controllers")):
         return Finding(True, "CPU share", "handlers get memory/1769 of a core, by cgroup; init is not throttled")
     return Finding(False, "CPU share", "not enforced: a function gets whole cores whatever its memory size")
+
+
+def _containers() -> Finding:
+    """Functions from images run in containers or not at all."""
+    why = unusable()
+    if why is None:
+        try:
+            place = isolated()
+        except OSError as error:
+            why = str(error)
+        else:
+            place.listener.close()
+            os.close(place.network_fd)
+    if why is not None:
+        return Finding(False, "sandbox container", f"no functions from images here: {why}")
+    return Finding(True, "sandbox container", f"for functions from images: {runc()}, overlay, own network")
 
 
 def _extra(extra: str, module: str, command: str) -> Finding:

@@ -6,8 +6,10 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from contract_core import Core, base_of_session
 
@@ -127,7 +129,7 @@ async def test_it_reads_neither_another_environment_nor_the_servers_data(core: C
     read = await core.value({"read": paths})
     assert len(tmps) == 2
     assert set(read[:-1]) <= {"FileNotFoundError", "PermissionError"}
-    assert read[-1] in ("PermissionError", "b''")  # masked by /dev/null
+    assert read[-1] in ("FileNotFoundError", "PermissionError", "b''")  # where there is one, it is masked
 
 
 async def test_it_is_the_setting_that_opens_the_machines_network(
@@ -140,3 +142,14 @@ async def test_it_is_the_setting_that_opens_the_machines_network(
         assert await core.value({"connect": [list(server.getsockname())]}) == ["True"]
     core.close()
     factory.close()
+
+
+async def test_an_entry_point_that_is_not_there_is_named(core: Core) -> None:
+    core.deploy(TRY)
+    assert core.function.image is not None
+    image = replace(core.function.image, command=("/nowhere/bootstrap", "app.handler"))
+    core.function = replace(core.function, image=image)
+    result = await core.call({})
+    error = msgspec.json.decode(result.payload)
+    assert (result.function_error, error["errorType"]) == ("Unhandled", "Runtime.InvalidEntrypoint")
+    assert "/nowhere/bootstrap: no such file or directory" in error["errorMessage"]

@@ -123,7 +123,7 @@ def test_doctor_tells_what_this_machine_can_do() -> None:
     found = {finding["what"]: finding for finding in report["findings"]}
     assert report["schema"] == 1
     assert found["runtime python3.11"]["ok"] is True
-    assert {"machine", "sandbox", "own /tmp", "memory limit", "preheat load", "preheat report"} <= set(found)
+    assert {"machine", "sandbox process", "own /tmp", "memory limit", "preheat load", "preheat report"} <= set(found)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 MOST_ROUND_TRIPS = 4.0
 """Set-up takes one round trip for TCP and one (TLS 1.3) or two (TLS 1.2) for TLS, and one more at most for the name
-and for a server far from its edge. A round trip is no longer than the shortest answer."""
+and for a server far from its edge. A round trip is no longer than an answer; not the shortest one is taken, because the
+round trips of a rough network differ, but the lower quartile."""
 
 EARLY_S, LATE_S = 0.05, 0.30
 """A user's first request is sent this close to the moment the ramp starts the user."""
@@ -64,7 +65,7 @@ def _inferred(times: NDArray[np.float64], first: NDArray[np.bool_], good: NDArra
         return Setup(first=first)
     parted = split(others)
     usual = float(np.median(others if parted is None else others[others <= parted.threshold_ms]))
-    limit = usual + MOST_ROUND_TRIPS * float(np.percentile(others, 1))
+    limit = usual + MOST_ROUND_TRIPS * float(np.percentile(others, 25))
     parted = split(firsts)
     fast = firsts if parted is None else firsts[firsts <= parted.threshold_ms]
     excess = fast[fast <= limit] - usual

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from preheat.analysis.connections import Setup
+from preheat.analysis.connections import MOST_ROUND_TRIPS, Setup
 from preheat.analysis.labels import Label, LabelledRequest, Method, refusal
 from preheat.analysis.mixture import split
 from preheat.analysis.requests_csv import ClientRequest
@@ -121,7 +121,7 @@ def _slow_firsts(times: Floats, usual: float, setup: Setup, model: Model) -> Flo
     """Probability of each first request to be cold; None where set-up, or nothing, makes them as slow as they are."""
     import numpy as np
 
-    limit = setup.limit_ms or usual * (1 + 4.0)
+    limit = setup.limit_ms or usual * (1 + MOST_ROUND_TRIPS)
     parted = split(times)
     if parted is not None and _apart(times, parted.threshold_ms):
         model.populations = max(model.populations, 2)
@@ -204,7 +204,7 @@ def _mixed(times: Floats, first: NDArray[np.bool_], setup: Setup, model: Model) 
         return labels, sure
     if setup.method != "measured":
         fast = times[slow < 0.5]
-        limit = float(np.median(fast)) + 4.0 * float(np.percentile(fast, 1))
+        limit = float(np.median(fast)) + MOST_ROUND_TRIPS * float(np.percentile(fast, 25))
         doubtful = (slow > 0.5) & (times <= limit)
         model.explained_by_setup = int(doubtful.sum())
         slow = np.where(doubtful, 0.5, slow)

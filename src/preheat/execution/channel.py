@@ -26,8 +26,10 @@ class Work(msgspec.Struct, frozen=True):
     trace_id: str
     client_context: str
     event: bytes
+    poll_us: int = 0
+    """How long we poll, instead of sleeping, for the answer."""
     linger_us: int = 0
-    """How long both sides poll, instead of sleeping, for what comes next."""
+    """How long the runtime then polls for the next one."""
 
 
 class RuntimeListener(Protocol):

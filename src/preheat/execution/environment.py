@@ -198,6 +198,8 @@ class Environment:
         """The runtime has ended by itself, or the kernel ended it."""
         if number != self._launch_number:
             return
+        if self._sandbox.refusal and not self._init_error:
+            self._init_error = payloads.error("Runtime.InvalidEntrypoint", self._sandbox.refusal)
         oom = self._sandbox.out_of_memory()
         self._end_runtime()
         error_type = "Runtime.OutOfMemory" if oom else "Runtime.ExitError"
@@ -272,6 +274,7 @@ class Environment:
             self._sandbox.thaw()
         invocation, function = serving.invocation, self.function
         spent_ms = (time.monotonic_ns() - serving.started_ns) // 1_000_000  # by a repeated init
+        poll_us = self._owner.linger_us()
         work = Work(
             invocation.request_id,
             invocation.invoked_arn or function.arn,
@@ -279,7 +282,9 @@ class Environment:
             invocation.trace_id,
             invocation.client_context,
             invocation.payload,
-            self._owner.linger_us(),
+            poll_us,
+            # a runtime with less than a core would be throttled for it
+            poll_us if function.memory_mb >= _MB_PER_CPU else 0,
         )
         self._channel.send(work)
 

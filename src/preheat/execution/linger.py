@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 
 _LOADAVG = Path("/proc/loadavg")
-_SAMPLE_S = 0.02
+_GOOD_FOR_S = 0.02
+_BAD_FOR_S = 0.001
+"""A full machine is looked at again soon: what ran may have been the client, on its way to sleep."""
 
 
 class Linger:
@@ -21,7 +23,7 @@ class Linger:
     def __init__(self, limit_us: int) -> None:
         self.limit_us = limit_us
         self._cores = os.cpu_count() or 1
-        self._sampled_at = 0.0
+        self._valid_until = 0.0
         self._spare_core = False
 
     def worthwhile(self, in_flight: int) -> bool:
@@ -29,9 +31,9 @@ class Linger:
         if in_flight != 1 or not self.limit_us:
             return False
         now = time.monotonic()
-        if now - self._sampled_at > _SAMPLE_S:
-            self._sampled_at = now
+        if now >= self._valid_until:
             self._spare_core = running_tasks() <= self._cores
+            self._valid_until = now + (_GOOD_FOR_S if self._spare_core else _BAD_FOR_S)
         return self._spare_core
 
 

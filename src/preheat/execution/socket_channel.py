@@ -57,8 +57,8 @@ class SocketChannel(asyncio.Protocol):
         size = 16 + len(meta) + len(work.event)
         head = _INVOKE.pack(size, 0x49, work.linger_us, work.deadline_ms, len(meta))
         self._transport.write(head + meta + work.event)
-        if work.linger_us:
-            self._poll_until = time.monotonic() + work.linger_us / 1e6
+        if work.poll_us:
+            self._poll_until = time.monotonic() + work.poll_us / 1e6
             self._loop.call_soon(self._poll)
 
     def _poll(self) -> None:

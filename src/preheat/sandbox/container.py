@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from preheat.kernel.image import ImageProgram
-from preheat.sandbox import container_host
 from preheat.sandbox.cgroup import Cgroup, CgroupParent, is_unified
 from preheat.sandbox.process import MARK, kill_marked, peak_of
 from preheat.sandbox.protocol import Launch, OnExit
@@ -33,6 +32,7 @@ log = logging.getLogger(__name__)
 _PACKET_BYTES = 1 << 20
 _BUFFER_BYTES = 4 << 20
 _CLOSING_S = 5.0
+_HOST = Path(__file__).with_name("container_host.py")
 _DEVICES = Path("/sys/fs/cgroup/devices")
 """Version 1's hierarchy in which runc makes a group for each container."""
 _SKELETON = ("dev", "etc", "opt", "proc", "sys", "tmp", "var/task")
@@ -140,6 +140,7 @@ class ContainerSandbox:
         self.tmp.chmod(0o1777)
         self._cgroup: Cgroup | None = None
         self._container: _Container | None = None
+        self._last: _Container | None = None
         self._launches = 0
         self._oom_seen = 0
 
@@ -153,7 +154,7 @@ class ContainerSandbox:
         directory = self._directory / str(self._launches)
         directory.mkdir()
         group = self._group()
-        container = _Container(identity, on_exit, self._cgroup)
+        self._last = container = _Container(identity, on_exit, self._cgroup)
         with contextlib.ExitStack() as handles:
             fds = self._handles(launch, handles)
             message = {
@@ -206,9 +207,13 @@ class ContainerSandbox:
         command = runc()
         if command is None:
             raise OSError("runc is not installed")
-        options = ["--root", str(self._factory.state), "--log", str(directory / "runc.log")]
+        options = ["--root", str(self._factory.state), "--log", str(directory / "runc.log"), "--log-format", "json"]
         run = ["run", "--detach", "--no-new-keyring", "--preserve-fds", "1", "--bundle", str(directory)]
         return [command, *options, *run, "--pid-file", str(directory / "pid"), identity]
+
+    @property
+    def refusal(self) -> str:
+        return self._last.refusal if self._last is not None else ""
 
     def limit_cpu(self, share: float | None) -> None:
         if self._cgroup is not None:
@@ -254,6 +259,7 @@ class _Container:
         self.cgroup = cgroup
         self.host: _HostProcess | None = None
         self.pid: int | None = None
+        self.refusal = ""
 
 
 class _HostProcess:
@@ -268,7 +274,7 @@ class _HostProcess:
             self._control.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_SNDBUFFORCE", 32), _BUFFER_BYTES)
         self._control.setblocking(False)
         # the mark of what it starts: a later server finds by it what this one leaves
-        argv = [sys.executable, "-I", "-S", container_host.__file__, str(theirs.fileno()), f"{MARK}={self._root}"]
+        argv = [sys.executable, "-I", "-S", str(_HOST), str(theirs.fileno()), f"{MARK}={self._root}"]
         environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         with theirs:
             self._process = subprocess.Popen(
@@ -323,7 +329,7 @@ class _HostProcess:
         if container is None:
             return
         if "failed" in message:
-            log.warning("container %s was not started: %s", container.identity, message["why"])
+            container.refusal = message["why"]
         container.pid = None
         container.on_exit(message.get("code", 127))
 

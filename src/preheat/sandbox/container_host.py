@@ -219,9 +219,10 @@ class Host:
         container.starter = 0
         _libc.umount2(os.fsencode(container.rootfs), _MNT_DETACH)
         if status == 0:
-            container.pid = int((container.directory / "pid").read_text())
-            self._tell(started=container.identity, pid=container.pid)
-            return
+            with contextlib.suppress(OSError, ValueError):  # its directory went with it: it has been killed
+                container.pid = int((container.directory / "pid").read_text())
+                self._tell(started=container.identity, pid=container.pid)
+                return
         self._leave(container)
         self._tell(failed=container.identity, why=_last_line(container.directory / "runc.log"))
 
@@ -299,7 +300,11 @@ def _last_line(path: Path) -> str:
         lines = path.read_text(errors="replace")[-_LOG_TAIL:].strip().splitlines()
     except OSError:
         lines = []
-    return lines[-1] if lines else "runc ended without a word"
+    try:
+        message: str = json.loads(lines[-1])["msg"]
+    except (IndexError, KeyError, ValueError):
+        return "runc ended without a word"
+    return message.removeprefix("runc run failed: ").removeprefix("unable to start container process: ")
 
 
 def _drain(woken: socket.socket) -> None:

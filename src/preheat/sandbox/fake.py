@@ -54,6 +54,7 @@ class FakeContext:
 
 class FakeSandbox:
     origin = "init"
+    refusal = ""
 
     def __init__(self) -> None:
         self.tmp = Path(tempfile.mkdtemp(prefix="preheat-fake-"))

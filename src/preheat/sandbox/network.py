@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import os
 import socket
 import struct
@@ -47,6 +45,9 @@ def isolated() -> Isolated:
 
 
 def _make() -> Isolated:
+    import ctypes
+    import fcntl
+
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNET) != 0:
         number = ctypes.get_errno()

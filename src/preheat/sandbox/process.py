@@ -74,6 +74,7 @@ class ProcessSandbox:
     """One environment's place: a directory, a cgroup, at most one process tree."""
 
     origin = "init"
+    refusal = ""
 
     def __init__(self, factory: ProcessFactory, environment: str) -> None:
         self._factory = factory

@@ -50,6 +50,10 @@ class Sandbox(Protocol):
     origin: str
     """Where the last launch's process came from: "init" (started from nothing), "fork" or "spare"."""
 
+    @property
+    def refusal(self) -> str:
+        """Why the last launch came to no process, once it has ended; "" where it did."""
+
     def launch(self, launch: Launch, on_exit: OnExit) -> None:
         """Start the runtime. At most one process tree runs at a time; raises OSError if none can be."""
 

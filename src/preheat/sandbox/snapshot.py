@@ -181,6 +181,7 @@ class SnapshotSandbox:
     """One environment's place; a launch is a fork."""
 
     origin = "fork"
+    refusal = ""
 
     def __init__(self, factory: SnapshotFactory) -> None:
         self._factory = factory

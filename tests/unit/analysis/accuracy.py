@@ -30,7 +30,8 @@ CASES: dict[str, dict[str, Any]] = {
     "drifting clock": {"drift": 2e-3, "clock_error_s": 1.7, "prewarmed": 4},
     "lost lines (20%)": {"lost_lines": 0.2, "prewarmed": 4},
     "1% unmatched, other callers": {"unmatched": 0.01, "others": 20, "prewarmed": 4},
-    "far away (RTT 250 ms)": {"rtt_ms": 250.0, "prewarmed": 5},
+    "far away (RTT 250 ms)": {"rtt_ms": 250.0, "warm_ms": (60.0, 0.2), "prewarmed": 2},
+    "rough network": {"rtt_ms": 80.0, "jitter": 0.5, "prewarmed": 4, "warm_ms": (30.0, 0.4)},
 }
 SEEDS = range(5)
 METHODS = ("request-id", "log-join", "latency-model")

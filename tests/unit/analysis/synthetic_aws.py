@@ -170,6 +170,7 @@ def make_aws_run(
     wait_s: tuple[float, float] = (3.0, 5.0),
     rtt_ms: float = 20.0,
     setup_trips: float = 3.0,
+    jitter: float = 0.06,
     warm_ms: tuple[float, float] = (8.0, 0.3),
     init_ms: tuple[float, float] | None = (1800.0, 0.08),
     always_cold: bool = False,
@@ -199,8 +200,8 @@ def make_aws_run(
             continue
         first = user not in seen
         seen.add(user)
-        way_ms = rtt_ms / 2 * random_.lognormvariate(0, 0.06)
-        back_ms = rtt_ms / 2 * random_.lognormvariate(0, 0.06)
+        way_ms = rtt_ms / 2 * random_.lognormvariate(0, jitter)
+        back_ms = rtt_ms / 2 * random_.lognormvariate(0, jitter)
         setup_ms = setup_trips * rtt_ms * random_.lognormvariate(0, 0.05) if first else 0.0
         arrive_s = at_s + (setup_ms + way_ms + 3.0) / 1000
         request_id = f"{random_.getrandbits(32):08x}-1111-4222-8333-{len(run.sent):012x}"

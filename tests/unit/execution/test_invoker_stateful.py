@@ -41,6 +41,7 @@ class Runtime:
         self.work: Work | None = None
         self.frozen = False
         self.origin = "init"
+        self.refusal = ""
 
     # channel
 

@@ -69,27 +69,28 @@ def test_what_a_dead_server_left_is_killed_and_removed(tmp_path: Path) -> None:
     )
     assert left.stdout is not None
     left.stdout.readline()  # it has started, its environment is its own
-    assert ContainerFactory(root).reap() == 1
+    assert ContainerFactory(root).reap() >= 1
     assert left.wait(10) == -9
     left.stdout.close()
     assert sorted(root.iterdir()) == []
 
 
 @pytest.mark.skipif(unusable() is not None, reason="containers take root and runc")
-def test_layers_that_cannot_be_mounted_end_the_launch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async def scenario() -> int:
+def test_layers_that_cannot_be_mounted_end_the_launch(tmp_path: Path) -> None:
+    async def scenario() -> tuple[int, str]:
         factory = ContainerFactory(tmp_path)
         sandbox = factory.create("e" * 32)
         ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         reading, writing = os.pipe()
         try:
             sandbox.launch(launch(IMAGE, writing), ended.set_result)
-            return await asyncio.wait_for(ended, 20)
+            return await asyncio.wait_for(ended, 20), sandbox.refusal
         finally:
             os.close(reading)
             os.close(writing)
             sandbox.destroy()
             factory.close()
 
-    assert asyncio.run(scenario()) == 127
-    assert "No such file or directory" in caplog.text
+    code, refusal = asyncio.run(scenario())
+    assert code == 127
+    assert "No such file or directory" in refusal

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lambda_harness import ARN, CONTEXT, ROLE, FakeInvoker, created, provider_in
 
+from preheat.aws.failures import NOT_BUILT
 from preheat.kernel.errors import AwsError, PreheatError
 from preheat.kernel.image import ImageMissing, ImageUnsupported, ResolvedImage
+from preheat.services.lambda_.images import NoImages
 
 HOST = "000000000000.dkr.ecr.us-east-1.localhost:4566"
 IRIS = {"FunctionName": "iris"}
@@ -186,5 +189,50 @@ def test_an_image_that_cannot_be_unpacked_fails_the_function_and_an_update_leave
             assert (rose["State"], rose["StateReason"]) == ("Failed", "the disk is full")
             assert rose["StateReasonCode"] == "InvalidImage"
             assert rose["FunctionArn"] == f"{ARN}rose"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ({"Architectures": ["arm64"]}, "InvalidParameterValueException", "the function's Architectures say arm64"),
+        ({"SnapStart": {"ApplyOn": "PublishedVersions"}}, NOT_BUILT, "SnapStart of functions from container images"),
+    ],
+)
+def test_what_an_image_function_cannot_have_yet(
+    tmp_path: Path, options: dict[str, Any], code: str, message: str
+) -> None:
+    async def scenario() -> None:
+        async with provider_in(tmp_path, None, FakeImages(tmp_path)) as provider:
+            with pytest.raises(AwsError, match=message) as refused:
+                await provider.create_function(CONTEXT, creation(**options))
+            assert refused.value.code == code
+
+    asyncio.run(scenario())
+
+
+def test_a_machine_without_containers_refuses_saying_why(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with provider_in(tmp_path, None, NoImages("runc is not installed")) as provider:
+            with pytest.raises(AwsError, match="cannot run on this machine: runc is not installed"):
+                await provider.create_function(CONTEXT, creation())
+
+    asyncio.run(scenario())
+
+
+def test_an_image_of_very_many_layers_is_unpacked_into_one_directory(tmp_path: Path) -> None:
+    class Layered(FakeImages):
+        def resolve(self, image_uri: str) -> ResolvedImage:
+            return replace(super().resolve(image_uri), layers=tuple(f"sha256:{n}" for n in range(60)))
+
+        def flat_directory(self, image: ResolvedImage) -> Path:
+            return tmp_path / "flat"
+
+    async def scenario() -> None:
+        async with provider_in(tmp_path, None, Layered(tmp_path)) as provider:
+            await provider.create_function(CONTEXT, creation())
+            await provider.settled()
+            assert provider.resolve("iris").image.layers == (str(tmp_path / "flat"),)
 
     asyncio.run(scenario())
