@@ -124,7 +124,9 @@ class Environment:
         self.state = move(self.state, Move.STOP)
         self._end_runtime()
         if serving is not None:
-            self._answer(payloads.exit_error(serving.invocation.request_id, -9), "error", "Runtime.ExitError")
+            self._answer(
+                payloads.exit_error(serving.invocation.request_id, -9), "error", "Runtime.ExitError", free=False
+            )
         self._sandbox.destroy()
         self._recorder.stopped(reason, self.served)
 
@@ -312,8 +314,7 @@ class Environment:
         self._limit.cancel()
         self._log.drain()
         self.state = move(self.state, Move.FINISH)
-        self._answer(body, "error" if error_type else "ok", error_type)
-        self._owner.on_free(self)
+        self._answer(body, "error" if error_type else "ok", error_type, free=True)
 
     def _invoke_timed_out(self) -> None:
         serving = self._serving
@@ -329,16 +330,23 @@ class Environment:
     def _lost(self, body: bytes, status: str, error_type: str) -> None:
         """The runtime has gone: init will be repeated inside the next invoke."""
         self.state = move(self.state, Move.FAIL)
-        self._answer(body, status, error_type)
-        self._owner.on_free(self)
+        self._answer(body, status, error_type, free=True)
 
-    def _answer(self, body: bytes, status: str, error_type: str | None) -> None:
-        """Log and record first, then answer: whoever has the answer finds the log written."""
+    def _answer(self, body: bytes, status: str, error_type: str | None, free: bool) -> None:
+        """Log and record first, then answer: whoever has the answer finds the log written.
+
+        The environment is freed before either: the next request does not wait for our bookkeeping.
+        """
         serving = self._serving
         assert serving is not None
         self._serving = None
         kept = self.state is State.READY
-        self.idle_since_ns = self._recorder.invoke_done(serving, status, error_type, kept)
+        done = self._recorder.invoke_done(serving, status, error_type, kept)
         function_error = "Unhandled" if error_type else None
         request_id = serving.invocation.request_id
-        serving.deliver(InvokeResult(body, function_error, self.function.version, request_id, self._log.tail()))
+        result = InvokeResult(body, function_error, self.function.version, request_id, self._log.tail())
+        self.idle_since_ns = done.finished_ns
+        if free:
+            self._owner.on_free(self)
+        self._recorder.write(done)
+        serving.deliver(result)

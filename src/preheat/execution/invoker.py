@@ -103,8 +103,8 @@ class PoolInvoker:
         self._starting -= 1
         self._fill()
 
-    def linger_us(self) -> int:
-        return self._linger.limit_us if self._linger.worthwhile(self._in_flight) else 0
+    def linger_us(self, more_waiting: bool) -> int:
+        return self._linger.for_request(self._in_flight, more_waiting)
 
     def on_idle(self) -> None:
         if self._freezer is None:

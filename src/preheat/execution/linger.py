@@ -1,8 +1,8 @@
 """Busy polling, for a moment, where one request follows another: a core that sleeps takes longer to wake
 than a small model takes to answer.
 
-Only while a single request is in flight and a core has nothing else to do, so that nobody's work is
-delayed by somebody's waiting.
+Where more requests wait, the next is a few microseconds away. Else only while a single request is in flight
+and a core has nothing else to do, so that nobody's work is delayed by somebody's waiting.
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ class Linger:
         self._valid_until = 0.0
         self._spare_core = False
 
-    def worthwhile(self, in_flight: int) -> bool:
-        """Whether to poll for what this request will bring."""
-        if in_flight != 1 or not self.limit_us:
-            return False
+    def for_request(self, in_flight: int, more_waiting: bool) -> int:
+        """How long we poll for a request's answer, and the runtime after it for the next, in us."""
+        if more_waiting or (in_flight == 1 and self.limit_us and self._core_is_idle()):
+            return self.limit_us
+        return 0
+
+    def _core_is_idle(self) -> bool:
         now = time.monotonic()
         if now >= self._valid_until:
             self._spare_core = running_tasks() <= self._cores

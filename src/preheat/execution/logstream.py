@@ -77,17 +77,24 @@ class LogStream:
 
     def flush(self) -> None:
         """Hand all events to the sink: after this they survive `kill -9`."""
-        pending = self._pending
-        if pending:
-            self._pending = []
-            try:
-                self._sink.put(self._group, self.name, pending)
-            except OSError as error:  # a full disk must not cost the request its answer
-                log.error("%s %s: %d log events lost: %s", self._group, self.name, len(pending), error)
-            self._tail = (self._tail + "".join([message for _, message in pending]))[-TAIL_BYTES:]
+        if self._pending:
+            self.put(self.take())
+
+    def take(self) -> list[LogEvent]:
+        """The events added since the last flush, for `put` a little later."""
+        taken, self._pending = self._pending, []
+        self._tail = (self._tail + "".join([message for _, message in taken]))[-TAIL_BYTES:]
+        return taken
+
+    def put(self, events: list[LogEvent]) -> None:
+        """Hand events to the sink: after this they survive `kill -9`."""
+        try:
+            self._sink.put(self._group, self.name, events)
+        except OSError as error:  # a full disk must not cost the request its answer
+            log.error("%s %s: %d log events lost: %s", self._group, self.name, len(events), error)
 
     def tail(self) -> bytes:
-        """The last 4 KB of what was flushed since `begin`."""
+        """The last 4 KB of what was taken or flushed since `begin`."""
         return self._tail.encode()[-TAIL_BYTES:]
 
     def _readable(self) -> None:

@@ -39,8 +39,8 @@ class Landlord(Protocol):
     def on_stopped(self, pool: Pool) -> None:
         """An environment is gone."""
 
-    def linger_us(self) -> int:
-        """How long it pays to poll, now; 0 not at all."""
+    def linger_us(self, more_waiting: bool) -> int:
+        """How long it pays to poll, now; 0 not at all. `more_waiting`: there is work for after this."""
 
     def on_idle(self) -> None:
         """An environment has nothing to do."""
@@ -190,7 +190,7 @@ class Pool:
         self._landlord.on_init_over()
 
     def linger_us(self) -> int:
-        return self._landlord.linger_us()
+        return self._landlord.linger_us(bool(self._waiting))
 
     def on_free(self, environment: Environment) -> None:
         self._serving -= 1

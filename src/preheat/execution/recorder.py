@@ -14,7 +14,7 @@ from preheat.execution.logstream import LogStream, epoch_ms
 from preheat.execution.variables import SNAP_START
 from preheat.kernel import loglines
 from preheat.kernel.events import EnvironmentStarted, EnvironmentStopped, InitDone, InvocationDone, Restored
-from preheat.kernel.function import FunctionVersion, Invocation, InvokeResult
+from preheat.kernel.function import FunctionVersion, Invocation, InvokeResult, LogEvent
 from preheat.kernel.platformlog import JsonLog, PlatformLog, Report, TextLog
 
 
@@ -29,6 +29,15 @@ class Serving:
     restore: tuple[float, int] | None = None
     """Restore Duration and what of it is billed, in ms, where this request's REPORT shows them."""
     started_ns: int = 0
+
+
+@dataclass(slots=True)
+class Done:
+    """What an invocation leaves behind, not written yet."""
+
+    events: list[LogEvent]
+    record: InvocationDone
+    finished_ns: int
 
 
 class Recorder:
@@ -143,8 +152,8 @@ class Recorder:
         self._log.add(self._lines.start(serving.invocation.request_id, self._function.version, epoch_ms()))
         serving.started_ns = time.monotonic_ns()
 
-    def invoke_done(self, serving: Serving, status: str, error_type: str | None, kept: bool) -> int:
-        """END, REPORT and the journal's record; returns the monotonic time of the end.
+    def invoke_done(self, serving: Serving, status: str, error_type: str | None, kept: bool) -> Done:
+        """END, REPORT and the journal's record, for `write`.
 
         `kept`: the environment survived. REPORT shows a Status only where it did not (FIDELITY.md).
         """
@@ -171,35 +180,37 @@ class Recorder:
             shown_error,
         )
         self._log.add(self._lines.report(report, now_ms))
-        self._log.flush()
-        self._journal.write(
-            InvocationDone(
-                at_ms=time.time() * 1000 - (now_ns - invocation.received_ns) / 1e6,
-                request_id=invocation.request_id,
-                gateway_request_id=invocation.gateway_request_id,
-                function=function.name,
-                version=function.version,
-                environment=self._identity,
-                cold=serving.cold,
-                received_ns=invocation.received_ns,
-                started_ns=serving.started_ns,
-                finished_ns=now_ns,
-                wait_ms=(serving.started_ns - invocation.received_ns) / 1e6,
-                init_ms=serving.init_ms,
-                duration_ms=duration_ms,
-                billed_ms=billed,
-                memory_mb=function.memory_mb,
-                max_memory_mb=self._peak_mb,
-                status=status,
-                error_type=error_type,
-                log_group=function.log_group,
-                log_stream=self._log.name,
-                init_type=self._init_type,
-                restore_ms=serving.restore[0] if serving.restore else None,
-                origin=self._origin,
-            )
+        record = InvocationDone(
+            at_ms=time.time() * 1000 - (now_ns - invocation.received_ns) / 1e6,
+            request_id=invocation.request_id,
+            gateway_request_id=invocation.gateway_request_id,
+            function=function.name,
+            version=function.version,
+            environment=self._identity,
+            cold=serving.cold,
+            received_ns=invocation.received_ns,
+            started_ns=serving.started_ns,
+            finished_ns=now_ns,
+            wait_ms=(serving.started_ns - invocation.received_ns) / 1e6,
+            init_ms=serving.init_ms,
+            duration_ms=duration_ms,
+            billed_ms=billed,
+            memory_mb=function.memory_mb,
+            max_memory_mb=self._peak_mb,
+            status=status,
+            error_type=error_type,
+            log_group=function.log_group,
+            log_stream=self._log.name,
+            init_type=self._init_type,
+            restore_ms=serving.restore[0] if serving.restore else None,
+            origin=self._origin,
         )
-        return now_ns
+        return Done(self._log.take(), record, now_ns)
+
+    def write(self, done: Done) -> None:
+        """After this the invocation's log and record survive `kill -9`."""
+        self._log.put(done.events)
+        self._journal.write(done.record)
 
     def stopped(self, reason: str, served: int) -> None:
         self._log.flush()

@@ -15,23 +15,29 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
 
 def test_only_for_a_single_request_and_only_where_a_core_is_idle(machine: dict[str, float]) -> None:
     polling = Linger(250)
-    assert polling.worthwhile(1)
-    assert not polling.worthwhile(2)
+    assert polling.for_request(1, False) == 250
+    assert polling.for_request(2, False) == 0
     machine["running"], machine["now"] = 3, 101.0
-    assert not polling.worthwhile(1)
+    assert polling.for_request(1, False) == 0
     machine["running"], machine["now"] = 2, 101.01
-    assert polling.worthwhile(1)
+    assert polling.for_request(1, False) == 250
 
 
 def test_a_look_at_the_machine_serves_many_requests(machine: dict[str, float]) -> None:
     polling = Linger(250)
-    assert polling.worthwhile(1)
+    assert polling.for_request(1, False) == 250
     machine["running"] = 9
-    assert polling.worthwhile(1)
+    assert polling.for_request(1, False) == 250
 
 
 def test_zero_is_never(machine: dict[str, float]) -> None:
-    assert not Linger(0).worthwhile(1)
+    assert Linger(0).for_request(1, False) == 0
+    assert Linger(0).for_request(9, True) == 0
+
+
+def test_both_poll_where_more_requests_wait(machine: dict[str, float]) -> None:
+    machine["running"] = 9
+    assert Linger(250).for_request(100, True) == 250
 
 
 def test_this_process_runs() -> None:
