@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import random
 import sqlite3
 import sys
@@ -18,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+import msgspec
 
 from bench import peers
 from bench.client import HOST, Connection, http_request, keep_alive_ms
@@ -88,6 +91,30 @@ def transport(folder: Path) -> str:
         request = http_request("POST", "/2015-03-31/functions/nothing/invocations", b"{}")
         ours, theirs = alternate(ports[0], ports[1], request, request)
     return said("socket", ours, "HTTP Runtime API", theirs)
+
+
+def linger(folder: Path) -> str:
+    """Sequential Invoke of a handler that does nothing, polling for a moment and sleeping at once."""
+    with contextlib.ExitStack() as stack:
+        ports = []
+        for name, limit_us in (("polling", "250"), ("sleeping", "0")):
+            cloud = stack.enter_context(up(folder / name, folder / f"{name}.log", "--linger-us", limit_us))
+            create(cloud.client("lambda"))
+            ports.append(cloud.port)
+        request = http_request("POST", "/2015-03-31/functions/nothing/invocations", b"{}")
+        ours, theirs = alternate(ports[0], ports[1], request, request)
+    return said("polling", ours, "sleeping at once", theirs)
+
+
+def values(folder: Path) -> str:
+    """Making a value of 24 fields: a msgspec.Struct and a frozen dataclass."""
+    names = [f"field_{number}" for number in range(24)]
+    fields: dict[str, Any] = dict.fromkeys(names, 1)
+    struct = msgspec.defstruct("Struct", names, frozen=True)
+    plain = dataclasses.make_dataclass("Plain", names, frozen=True, slots=True)
+    ours = timed(lambda: [struct(**fields) for _ in range(100)])
+    theirs = timed(lambda: [plain(**fields) for _ in range(100)])
+    return said("100 msgspec.Structs", ours, "100 frozen dataclasses", theirs)
 
 
 def create(client: Any) -> None:
@@ -193,7 +220,7 @@ def said(one: str, ours: list[float], other: str, theirs: list[float]) -> str:
     )
 
 
-DECISIONS = {"front": front, "transport": transport, "logs": logs, "burst": burst}
+DECISIONS = {"front": front, "transport": transport, "logs": logs, "burst": burst, "linger": linger, "values": values}
 
 
 def main(arguments: list[str]) -> None:

@@ -15,6 +15,8 @@ _LOADAVG = Path("/proc/loadavg")
 _GOOD_FOR_S = 0.02
 _BAD_FOR_S = 0.001
 """A full machine is looked at again soon: what ran may have been the client, on its way to sleep."""
+_CYCLE = 3
+"""Within so many polling times after the last decision the runtime may still have been polling."""
 
 
 class Linger:
@@ -24,6 +26,7 @@ class Linger:
         self.limit_us = limit_us
         self._cores = os.cpu_count() or 1
         self._valid_until = 0.0
+        self._last_at = 0.0
         self._spare_core = False
 
     def for_request(self, in_flight: int, more_waiting: bool) -> int:
@@ -33,10 +36,14 @@ class Linger:
         return 0
 
     def _core_is_idle(self) -> bool:
+        """Whether server and runtime can have a core each: of what runs now one is us, and one the runtime
+        if it is still polling after the last request."""
         now = time.monotonic()
         if now >= self._valid_until:
-            self._spare_core = running_tasks() <= self._cores
+            polling = self._spare_core and now - self._last_at < self.limit_us * _CYCLE / 1e6
+            self._spare_core = running_tasks() <= self._cores - (not polling)
             self._valid_until = now + (_GOOD_FOR_S if self._spare_core else _BAD_FOR_S)
+        self._last_at = now
         return self._spare_core
 
 

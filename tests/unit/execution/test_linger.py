@@ -13,14 +13,26 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     return state
 
 
-def test_only_for_a_single_request_and_only_where_a_core_is_idle(machine: dict[str, float]) -> None:
+def test_only_for_a_single_request_and_only_where_both_can_have_a_core(machine: dict[str, float]) -> None:
+    polling = Linger(250)
+    assert polling.for_request(1, False) == 250  # we alone run: the other core is the runtime's
+    assert polling.for_request(2, False) == 0
+    machine["running"], machine["now"] = 2, 101.0  # somebody else's work has the other core
+    assert polling.for_request(1, False) == 0
+    machine["running"], machine["now"] = 1, 101.01
+    assert polling.for_request(1, False) == 250
+
+
+def test_a_runtime_that_polls_is_not_taken_for_somebody_elses_work(machine: dict[str, float]) -> None:
     polling = Linger(250)
     assert polling.for_request(1, False) == 250
-    assert polling.for_request(2, False) == 0
-    machine["running"], machine["now"] = 3, 101.0
+    machine["running"] = 2
+    for _ in range(200):
+        machine["now"] += 0.0002
+        assert polling.for_request(1, False) == 250
+    machine["running"] = 3
+    machine["now"] += 0.02
     assert polling.for_request(1, False) == 0
-    machine["running"], machine["now"] = 2, 101.01
-    assert polling.for_request(1, False) == 250
 
 
 def test_a_look_at_the_machine_serves_many_requests(machine: dict[str, float]) -> None:
