@@ -14,6 +14,7 @@ import contextlib
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -85,26 +86,37 @@ class ForkServer:
         # what init left behind is garbage now or lives for good: children must not copy pages to find out
         gc.collect()
         gc.freeze()
-        before = signal.signal(signal.SIGCHLD, self._reap)
+        # a child's end wakes the poll through a pipe: a Python handler alone could be missed just before a wait
+        awake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        before = signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(awake, select.POLLIN)
+        poll.register(self._control, select.POLLIN)
         preheat_client.send_frame(self._control, b"S", json.dumps(findings).encode())
         while True:
+            ready = [fd for fd, _ in poll.poll()]
+            if awake in ready:
+                os.read(awake, 4096)
+                self._reap()
+            if self._control.fileno() not in ready:
+                continue
             data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE_MAX, 1)
             if not data:
                 raise preheat_client.ChannelClosed
-            # a child's end must not be reported before its beginning
-            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
             pid, init = self._namespaces.fork()
             if pid == 0:
+                signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, before)
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+                for fd in (awake, waker):
+                    os.close(fd)
                 self._control.close()
                 return self._become(json.loads(data), socket.socket(fileno=fds[0]))
             os.close(fds[0])
             self._inits[pid] = init
             preheat_client.send_frame(self._control, b"F", _FORKED.pack(pid, init))
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
 
-    def _reap(self, *_):
+    def _reap(self):
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
