@@ -9,8 +9,8 @@ import time
 from typing import cast
 
 from preheat.execution.channel import Ready, RuntimeListener, Work
+from preheat.kernel.frames import whole_frames
 
-_HEAD = struct.Struct("!IB")
 _INVOKE = struct.Struct("!IBIQI")
 _READY = struct.Struct("!QQB")
 _PEAK = struct.Struct("!IB")
@@ -82,15 +82,8 @@ class SocketChannel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._poll_until = 0.0
-        buffer = self._buffer
-        buffer += data
-        while len(buffer) >= _HEAD.size:
-            size, kind = _HEAD.unpack_from(buffer)
-            end = _HEAD.size + size
-            if len(buffer) < end:
-                return
-            payload = bytes(memoryview(buffer)[_HEAD.size : end])
-            del buffer[:end]
+        self._buffer += data
+        for kind, payload in whole_frames(self._buffer):
             self._dispatch(kind, payload)
 
     def _dispatch(self, kind: int, payload: bytes) -> None:

@@ -18,9 +18,9 @@ from dataclasses import replace
 from typing import Any, cast
 
 from preheat.kernel.errors import PreheatError
+from preheat.kernel.frames import whole_frames
 from preheat.sandbox.protocol import Launch, OnExit, Sandbox
 
-_HEAD = struct.Struct("!IB")
 _FORKED = struct.Struct("!II")
 _ENDED = struct.Struct("!Ii")
 
@@ -144,15 +144,8 @@ class Template(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        buffer = self._buffer
-        buffer += data
-        while len(buffer) >= _HEAD.size:
-            size, kind = _HEAD.unpack_from(buffer)
-            end = _HEAD.size + size
-            if len(buffer) < end:
-                return
-            payload = bytes(memoryview(buffer)[_HEAD.size : end])
-            del buffer[:end]
+        self._buffer += data
+        for kind, payload in whole_frames(self._buffer):
             self._heard(chr(kind), payload)
 
     def _heard(self, kind: str, payload: bytes) -> None:
