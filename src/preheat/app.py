@@ -9,17 +9,22 @@ from typing import Any
 
 from preheat.aws.dispatch import Dispatcher
 from preheat.execution.channel import Transport
-from preheat.execution.environment import Services
 from preheat.execution.invoker import PoolInvoker
 from preheat.execution.journal import Journal
+from preheat.execution.runtime import Services
 from preheat.execution.runtime_api import RuntimeApiTransport
 from preheat.execution.socket_channel import SocketTransport
 from preheat.kernel.http import HttpRequest, HttpResponse
+from preheat.kernel.image import ImagePreparer
 from preheat.kernel.interpreters import interpreter
 from preheat.kernel.settings import Settings
 from preheat.net.http import BodySink, Respond
 from preheat.own import OwnEndpoints
-from preheat.sandbox.container import ContainerFactory, unusable
+from preheat.sandbox.choice import Choice, choose
+from preheat.sandbox.container import ContainerFactory
+from preheat.sandbox.docker import DockerFactory
+from preheat.sandbox.docker_images import DockerPreparer
+from preheat.sandbox.network import isolated
 from preheat.sandbox.process import ProcessFactory
 from preheat.sandbox.runtimes import Runtimes
 from preheat.services.apigateway.gateway import Gateway
@@ -35,10 +40,12 @@ from preheat.services.ecr.registry import GRACE_S, Registry
 from preheat.services.ecr.source import RegistryImages
 from preheat.services.identity.provider import IamProvider, StsProvider
 from preheat.services.identity.store import IdentityStore
-from preheat.services.lambda_.images import NoImages
+from preheat.services.lambda_.images import LayerImages, NoImages
+from preheat.services.lambda_.process_images import ProcessImages
 from preheat.services.lambda_.provider import LambdaProvider
 from preheat.services.logs.provider import LogsProvider
 from preheat.services.logs.store import LogStore
+from preheat.services.metrics.provider import MetricsProvider
 
 _INVOKE_PREFIX = "/2015-03-31/functions/"
 _INVOKE_SUFFIX = "/invocations"
@@ -51,6 +58,8 @@ class App:
         self._settings = settings
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing: list[Callable[[], object]] = []
+        self._closing_images: list[Callable[[], object]] = []
+        self._notes: list[str] = []
         self._started = False
 
     async def start(self, endpoint_url: str) -> None:
@@ -62,29 +71,31 @@ class App:
         self.logs = LogStore(directory)
         services = Services(self.sandboxes, transport, self.journal, self.logs, endpoint_url)
         self.registry = Registry(directory, settings.account_id)
-        self.images = RegistryImages(self.registry, directory)
-        self.containers, no_containers = ContainerFactory(directory / "containers"), unusable()
-        if no_containers is None:
-            self.containers.reap()
-        own_network = RuntimeApiTransport(isolated=settings.container_network == "isolated")
-        in_containers = replace(services, sandboxes=self.containers, transport=own_network)
+        self.images = RegistryImages(self.registry, directory, self._image_directories)
+        choice = await asyncio.to_thread(choose, settings.image_sandbox, settings.docker_host)
+        in_containers, preparer = self._for_images(choice, services)
         self.invoker = PoolInvoker(services, settings, in_containers)
-        images = self.images if no_containers is None else NoImages(no_containers)
-        self.functions = LambdaProvider(settings, self.invoker, interpreter, images)
+        images = NoImages(choice.problem) if choice.problem else self.images
+        self.functions = LambdaProvider(settings, self.invoker, interpreter, images, preparer)
         apis = ApiStore(directory / "apigateway.db")
         identity = IdentityStore(directory, settings.account_id)
         self.distribution = Distribution(self.registry)
         http_apis = HttpApiStore(directory / "apigatewayv2.db")
         self.gateway = Gateway(apis, self.invoker, self.functions, self.logs, settings.account_id, settings.region)
-        self.http_gateway = HttpGateway(http_apis, self.gateway.lambdas, settings.account_id, settings.region)
+        self.http_gateway = HttpGateway(
+            http_apis, self.gateway.lambdas, self.gateway.access_log, settings.account_id, settings.region
+        )
         self.function_urls = FunctionUrls(self.functions, self.gateway.lambdas)
+        logs = LogsProvider(self.logs, settings.region, settings.account_id)
+        metrics = MetricsProvider(directory / "metrics.db", self.journal, self.functions, self.logs.files)
         self.dispatcher = Dispatcher(
             {
                 "lambda": self.functions,
                 "apigateway": ApiGatewayProvider(apis, self.gateway),
                 "apigatewayv2": HttpApiProvider(http_apis),
                 "ecr": EcrProvider(self.registry, endpoint_url.partition("://")[2]),
-                "logs": LogsProvider(self.logs, settings.region, settings.account_id),
+                "logs": logs,
+                "cloudwatch": metrics,
                 "sts": StsProvider(identity),
                 "iam": IamProvider(identity),
             },
@@ -94,24 +105,51 @@ class App:
         self.own = OwnEndpoints(
             settings, self.sandboxes.name, self.invoker, self.journal, self._collect, self.functions.download_code
         )
-        self._closing += [self.registry.close, self.distribution.close, identity.close, apis.close, http_apis.close]
-        self._closing += [self.logs.close, self.journal.close]
-        self._closing += [self.sandboxes.close, self.containers.close, self.invoker.close]
+        self._closing += [self.registry.close, self.images.close, self.distribution.close]
+        self._closing += [identity.close, apis.close, http_apis.close]
+        self._closing += [self.logs.close, self.journal.close, metrics.close, logs.close]
+        self._closing += [self.sandboxes.close, *self._closing_images, self.invoker.close]
         self.registry.collect()
-        await self.images.collect(grace_s=0)
+        await self.images.collect()
+        preparer.keep(self.images.pinned())
         await self.functions.start()
         self._started = True
+
+    def _for_images(self, choice: Choice, services: Services) -> tuple[Services, ImagePreparer]:
+        """What image functions are run with, and how their images are made ready for it."""
+        directory, isolate = self._settings.data_dir, self._settings.container_network == "isolated"
+        if choice.problem:
+            self._notes.append(f"functions from images are refused: {choice.problem}")
+            return services, LayerImages(NoImages(choice.problem))
+        if choice.kind == "process":
+            self._notes.append(f"functions from images run as plain processes, nothing isolated: {choice.why}")
+            return services, ProcessImages(self.images, interpreter)
+        if choice.docker is not None:
+            docker = DockerFactory(directory / "docker", choice.docker, on_host=not isolate)
+            docker.reap()
+            self._closing_images.append(docker.close)
+            self._notes += [f"functions from images run in Docker's engine: {note}" for note in docker.limits()]
+            transport = RuntimeApiTransport(None if docker.on_host else docker.place)
+            preparer = DockerPreparer(docker.images, self.images.layer_files)
+            return replace(services, sandboxes=docker, transport=transport), preparer
+        containers = ContainerFactory(directory / "containers", isolated=isolate)
+        containers.reap()
+        self._notes += containers.limits()
+        self._closing_images.append(containers.close)
+        transport = RuntimeApiTransport(isolated if isolate else None)
+        return replace(services, sandboxes=containers, transport=transport), LayerImages(self.images)
 
     async def close(self) -> None:
         """Stop every environment and close what is open; no harm if `start` did not get far."""
         if self._started:
             await self.functions.close()
+            await self.invoker.shut_down()
         while self._closing:
             self._closing.pop()()
 
     def notes(self) -> list[str]:
         """What this machine's sandbox cannot enforce, to be said once."""
-        return self.sandboxes.limits()
+        return self.sandboxes.limits() + self._notes
 
     def handle(self, request: HttpRequest, respond: Respond) -> None:
         """Data planes first, without a task; then our own endpoints; the AWS APIs for the rest."""
@@ -146,6 +184,11 @@ class App:
         task = asyncio.get_running_loop().create_task(answer())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _image_directories(self) -> set[str]:
+        """What living environments run from, those of deleted functions too."""
+        programs = [pool.function.image for pool in self.invoker.pools if pool.function.image is not None]
+        return {path for program in programs for path in ([program.root] if program.root else program.layers)}
 
     async def _collect(self, young_too: bool) -> dict[str, int]:
         collected = self.registry.collect(0.0 if young_too else GRACE_S)

@@ -14,6 +14,7 @@ _CHOICES = {
     "tls": ("off", "on"),
     "transport": ("socket", "http"),
     "sandbox": ("process",),
+    "image_sandbox": ("auto", "container", "docker", "process"),
     "container_network": ("isolated", "host"),
 }
 _ZERO_ALLOWED = ("port", "spares_max", "linger_us")

@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import preheat
+from preheat import config
 from preheat.kernel.errors import PreheatError
 from preheat.kernel.interpreters import interpreter
 from preheat.kernel.settings import Settings
+from preheat.oci.lambda_base import libraries_of
 from preheat.sandbox.cgroup import hierarchies
+from preheat.sandbox.choice import choose
 from preheat.sandbox.container import runc, unusable
-from preheat.sandbox.network import isolated
+from preheat.sandbox.docker import engine
+from preheat.sandbox.trial import try_container, try_docker
 
 _RUNTIMES = [f"python3.{minor}" for minor in range(8, 14)]
 
@@ -31,7 +35,8 @@ class Finding:
 
 def examine() -> list[Finding]:
     """One finding per capability, in the order a person would ask."""
-    settings = Settings()
+    settings = config.load(Path.cwd(), {})
+    tried = {"container": _containers(), "docker": _docker(settings.docker_host)}
     return [
         Finding(True, "machine", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"),
         Finding(
@@ -40,10 +45,11 @@ def examine() -> list[Finding]:
             f"{settings.max_inits} inits at once, {settings.memory_budget_mb} MB for environments (settings)",
         ),
         *(_runtime(name) for name in _RUNTIMES),
-        _own_tmp(),
+        *_own_places(),
         _limits(),
         Finding(True, "sandbox process", "for functions from zips: trusted code, no isolation of files or network"),
-        _containers(),
+        *tried.values(),
+        _images(settings, tried),
         _cpu_share(),
         _extra("load", "locust", "preheat load"),
         _extra("report", "matplotlib", "preheat report"),
@@ -57,17 +63,22 @@ def _runtime(name: str) -> Finding:
         return Finding(False, f"runtime {name}", str(error))
 
 
-def _own_tmp() -> Finding:
-    """Try it: a child isolates itself and says whether /tmp became its own."""
+def _own_places() -> tuple[Finding, Finding]:
+    """Try it: a child isolates itself and says whether /tmp and /var/task became its own."""
     guest = Path(preheat.__file__).parent / "guest"
     with tempfile.TemporaryDirectory() as tmp:
         keep = [str(p) for p in (guest, Path(sys.prefix)) if str(p).startswith("/tmp/")]
         code = "import sys; sys.path.insert(0, sys.argv[1]); import preheat_isolation as i; "
-        code += "sys.exit(0 if i.isolate(sys.argv[2], sys.argv[3:])[0] else 1)"
-        done = subprocess.run([sys.executable, "-S", "-c", code, str(guest), tmp, *keep], check=False)
-    if done.returncode == 0:
-        return Finding(True, "own /tmp", "each environment has a /tmp of its own (mount namespace)")
-    return Finding(False, "own /tmp", "no mount namespaces here: environments get their own directory through TMPDIR")
+        code += "tmp, _, task = i.isolate(sys.argv[2], sys.argv[3:], (), sys.argv[1]); sys.exit(4 | tmp | task << 1)"
+        status = subprocess.run([sys.executable, "-S", "-c", code, str(guest), tmp, *keep], check=False).returncode
+    found = status if status in (5, 6, 7) else 4
+    own = "each environment has a /tmp of its own (mount namespace)"
+    own_tmp = own if found & 1 else "no mount namespaces here: environments get their own directory through TMPDIR"
+    own = "functions from zips find their code there, read-only"
+    own_task = (
+        own if found & 2 else "code is where it was unpacked (LAMBDA_TASK_ROOT names it): no mount namespaces here"
+    )
+    return Finding(found & 1 > 0, "own /tmp", own_tmp), Finding(found & 2 > 0, "own /var/task", own_task)
 
 
 def _limits() -> Finding:
@@ -84,19 +95,46 @@ def _cpu_share() -> Finding:
 
 
 def _containers() -> Finding:
-    """Functions from images run in containers or not at all."""
+    """Start one: what stands in /proc and on PATH promises little."""
     why = unusable()
     if why is None:
-        try:
-            place = isolated()
-        except OSError as error:
-            why = str(error)
-        else:
-            place.listener.close()
-            os.close(place.network_fd)
+        with tempfile.TemporaryDirectory() as directory:
+            try:
+                try_container(Path(directory), _shell())
+            except OSError as error:
+                why = f"a trial container did not start: {error}"
     if why is not None:
-        return Finding(False, "sandbox container", f"no functions from images here: {why}")
-    return Finding(True, "sandbox container", f"for functions from images: {runc()}, overlay, own network")
+        return Finding(False, "sandbox container", why)
+    return Finding(True, "sandbox container", f"{runc()}, overlay, own network; a trial container started")
+
+
+def _docker(docker_host: str) -> Finding:
+    try:
+        api = engine(docker_host)
+        if not sys.platform.startswith("linux"):  # then this machine has no files for a Linux container
+            return Finding(True, "sandbox docker", f"an engine answers at {api.path} (no trial container from here)")
+        architecture = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
+        with tempfile.TemporaryDirectory() as directory:
+            try_docker(Path(directory), api, _shell(), architecture)
+    except (OSError, PreheatError) as error:
+        return Finding(False, "sandbox docker", str(error))
+    return Finding(True, "sandbox docker", f"an engine answers at {api.path}; a trial container started")
+
+
+def _shell() -> list[Path]:
+    shell = Path("/bin/sh")
+    return [shell, *libraries_of([shell])]
+
+
+def _images(settings: Settings, tried: dict[str, Finding]) -> Finding:
+    """What is chosen, and whether it stood its trial."""
+    choice = choose(settings.image_sandbox, settings.docker_host)
+    if choice.problem:
+        return Finding(False, "functions from images", f"refused: the setting says {choice.kind}, but {choice.problem}")
+    if choice.kind in tried and not tried[choice.kind].ok:
+        return Finding(False, "functions from images", f"the {choice.kind} sandbox is chosen and will not work (above)")
+    limit = ": Lambda's Python images only, nothing isolated" if choice.kind == "process" else ""
+    return Finding(True, "functions from images", f"run in the {choice.kind} sandbox{limit} ({choice.why})")
 
 
 def _extra(extra: str, module: str, command: str) -> Finding:

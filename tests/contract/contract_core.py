@@ -5,27 +5,33 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+import platform
 import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from preheat.execution.channel import Transport
-from preheat.execution.environment import Services
 from preheat.execution.invoker import PoolInvoker
 from preheat.execution.journal import Journal
+from preheat.execution.runtime import Services
 from preheat.guest import preheat_emulator
 from preheat.kernel.function import FunctionVersion, Invocation, InvokeResult, LogEvent
-from preheat.kernel.image import ImageProgram
+from preheat.kernel.image import ImageProgram, ResolvedImage
 from preheat.kernel.settings import Settings
+from preheat.oci.blobs import BlobStore
 from preheat.oci.lambda_base import make_base
 from preheat.oci.layers import Layer, LayerStore
 from preheat.oci.layout import Layout
+from preheat.oci.pack import PackedLayer, pack
+from preheat.oci.tree import entry_of
+from preheat.sandbox.docker import DockerFactory
+from preheat.sandbox.docker_images import DockerImages
 from preheat.sandbox.protocol import SandboxFactory
 
 
@@ -60,7 +66,7 @@ class Core:
         self.factory = factory
         self.logs = Logs()
         self.snap_start = settings.pop("snap_start", False)
-        self.base: ImageProgram | None = settings.pop("base", None)
+        self.base: Base | None = settings.pop("base", None)
         self.journal = Journal(directory / "journal")
         services = Services(factory, transport, self.journal, self.logs, "http://127.0.0.1:4566")
         self.invoker = PoolInvoker(services, Settings(data_dir=directory, **settings))
@@ -85,11 +91,16 @@ class Core:
             timeout_s=options.pop("timeout_s", 20),
             memory_mb=options.pop("memory_mb", 256),
         )
-        if self.base is not None:
+        if self.base is not None and isinstance(self.factory, DockerFactory):
+            self.function = replace(
+                self.function, image=in_engine(self.factory.images, self.base, code), code_dir="/var/task"
+            )
+        elif self.base is not None:
             layer = self.directory / f"layer{number}"
             (layer / "var").mkdir(parents=True)
             code.rename(layer / "var" / "task")
-            self.function = replace(self.function, image=with_layer(self.base, layer), code_dir="/var/task")
+            program = with_handler(replace(self.base.program, layers=(*self.base.program.layers, str(layer))))
+            self.function = replace(self.function, image=program, code_dir="/var/task")
         self.function = replace(self.function, **options)
         return self.function
 
@@ -115,31 +126,53 @@ class Core:
         return [record for record in found if record["type"] == kind]
 
 
-def with_layer(base: ImageProgram, layer: Path) -> ImageProgram:
-    return replace(base, layers=(*base.layers, str(layer)), command=(*base.command, "app.handler"))
+@dataclass(frozen=True)
+class Base:
+    """Lambda's Python base image of this interpreter, packed and unpacked; `program` has no code of its own."""
+
+    blobs: BlobStore
+    layers: tuple[PackedLayer, ...]
+    config: dict[str, Any]
+    program: ImageProgram
 
 
 @functools.lru_cache
-def base_of_session(directory: Path) -> ImageProgram:
+def base_of_session(directory: Path) -> Base:
     """Made once (pip takes seconds), shared by every test; `directory` is the session's (getbasetemp)."""
     own = directory / "lambda-base"
     own.mkdir()
-    return lambda_base(own)
-
-
-def lambda_base(directory: Path) -> ImageProgram:
-    """Lambda's Python base image of this interpreter, unpacked: what an image without code of its own runs."""
-    layout = Layout(directory / "layout")
-    made = make_base(Path(sys.executable), Path(preheat_emulator.__file__), layout.blobs, directory)
-    layers = LayerStore(directory, layout.blobs)
+    layout = Layout(own / "layout")
+    made = make_base(Path(sys.executable), Path(preheat_emulator.__file__), layout.blobs, own)
+    layers = LayerStore(own, layout.blobs)
     directories = layers.directories([Layer(packed.descriptor.digest, packed.diff_id) for packed in made.layers])
-    config = made.config
-    return ImageProgram(
+    program = ImageProgram(
         layers=tuple(map(str, directories)),
-        command=tuple(config["Entrypoint"]),
-        working_dir=config["WorkingDir"],
-        environ=dict(variable.split("=", 1) for variable in config["Env"]),
+        command=tuple(made.config["Entrypoint"]),
+        working_dir=made.config["WorkingDir"],
+        environ=dict(variable.split("=", 1) for variable in made.config["Env"]),
     )
+    return Base(layout.blobs, made.layers, made.config, program)
+
+
+def with_handler(program: ImageProgram) -> ImageProgram:
+    return replace(program, command=(*program.command, "app.handler"))
+
+
+def in_engine(images: DockerImages, base: Base, code: Path | None = None) -> ImageProgram:
+    """The base with the files of `code` below /var/task, as an image that Docker's engine has."""
+    layers = list(base.layers)
+    if code is not None:
+        layers.append(pack([entry_of(f"var/task/{path.name}", path) for path in code.iterdir()], base.blobs))
+    image = ResolvedImage(
+        uri=f"registry/fn@{layers[-1].descriptor.digest}",
+        digest=layers[-1].descriptor.digest,
+        architecture={"aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+        config=base.config,
+        layers=tuple(layer.diff_id for layer in layers),
+        size_bytes=sum(layer.descriptor.size for layer in layers),
+    )
+    loaded = images.program(image, [base.blobs.path(layer.descriptor.digest) for layer in layers])
+    return with_handler(replace(base.program, layers=(), name=loaded.name))
 
 
 async def eventually(condition: Callable[[], bool], limit_s: float = 10.0) -> None:

@@ -11,66 +11,18 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from contract_attempts import TRY
 from contract_core import Core, base_of_session
 
 from preheat.execution.runtime_api import RuntimeApiTransport
 from preheat.sandbox.container import ContainerFactory, unusable
+from preheat.sandbox.network import isolated
 from preheat.sandbox.runc_spec import GID, UID
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(unusable() is not None, reason="containers take root and runc (preheat doctor says so)"),
 ]
-
-TRY = """
-import ctypes, os, socket, time, urllib.request
-
-def attempt(what, *arguments):
-    try:
-        return repr(what(*arguments))
-    except OSError as error:
-        return type(error).__name__
-
-def call(libc, *arguments):
-    if getattr(libc, arguments[0])(*arguments[1:]) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-def connect(host, port):
-    with socket.create_connection((host, port), timeout=2):
-        return True
-
-def handler(event, context):
-    if "sleep" in event:
-        time.sleep(event["sleep"])
-    if "connect" in event:
-        return [attempt(connect, *address) for address in event["connect"]]
-    if "read" in event:
-        return [attempt(lambda: open(path, "rb").read(64)) for path in event["read"]]
-    libc = ctypes.CDLL(None, use_errno=True)
-    status = dict(line.split(":\\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)
-    return {
-        "ids": [os.getuid(), os.getgid(), os.getgroups()],
-        "status": {key: status[key] for key in ("CapEff", "CapBnd", "NoNewPrivs", "Seccomp")},
-        "interfaces": [name for _, name in socket.if_nameindex()],
-        "pids": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
-        "own": os.getpid(),
-        "environ": dict(os.environ),
-        "refused": {
-            "write /": attempt(open, "/made", "w"),
-            "write /var/task": attempt(open, "/var/task/made", "w"),
-            "mount": attempt(call, libc, "mount", b"none", b"/tmp", b"tmpfs", 0, None),
-            "unshare user": attempt(call, libc, "unshare", 0x10000000),
-            "ptrace": attempt(call, libc, "ptrace", 0, 0, 0, 0),
-            "kill init": attempt(os.kill, 1, 9),
-            "init's root": attempt(os.listdir, "/proc/1/root"),
-            "init's environment": attempt(open, "/proc/1/environ"),
-            "hostname": attempt(socket.sethostname, "mine"),
-            "mknod": attempt(os.mknod, "/tmp/disk", 0o60600, os.makedev(8, 0)),
-            "sysctl": attempt(open, "/proc/sys/kernel/core_pattern", "w"),
-            "set-user-id": attempt(os.setuid, 0),
-        },
-    }
-"""
 
 
 @pytest.fixture
@@ -82,7 +34,7 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 async def core(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Core]:
     factory = ContainerFactory(tmp_path / "env")
     made = Core(
-        tmp_path, factory, RuntimeApiTransport(isolated=True), base=base_of_session(tmp_path_factory.getbasetemp())
+        tmp_path, factory, RuntimeApiTransport(place=isolated), base=base_of_session(tmp_path_factory.getbasetemp())
     )
     yield made
     made.close()
@@ -142,6 +94,35 @@ async def test_it_is_the_setting_that_opens_the_machines_network(
         assert await core.value({"connect": [list(server.getsockname())]}) == ["True"]
     core.close()
     factory.close()
+
+
+async def test_a_full_tmp_is_the_handlers_own_error_and_is_not_its_memory(core: Core) -> None:
+    """The size is EphemeralStorage; a reset keeps what is in it."""
+    core.deploy(FILL, memory_mb=128, ephemeral_storage_mb=600)
+    first, second = await asyncio.gather(core.value(10), core.value(10))
+    assert 560 * 2**20 < first["size"] <= 600 * 2**20
+    assert (first["before"], second["before"]) == ([], [])
+    error = msgspec.json.decode((await core.call(700)).payload)
+    assert (error["errorType"], "No space left on device" in error["errorMessage"]) == ("OSError", True)
+    await core.call(-1)
+    seen = [await core.value(1), await core.value(1)]
+    assert {"filled"} <= {name for each in seen for name in each["before"]}
+    assert len(core.records("environment_started")) == 2
+
+
+FILL = """
+import os, time
+def handler(event, context):
+    before = sorted(os.listdir("/tmp"))
+    if event < 0:
+        os._exit(1)
+    with open("/tmp/filled", "wb") as file:
+        for _ in range(event):
+            file.write(bytes(2**20))
+    time.sleep(0.3)
+    status = os.statvfs("/tmp")
+    return {"before": before, "size": status.f_blocks * status.f_frsize}
+"""
 
 
 async def test_an_entry_point_that_is_not_there_is_named(core: Core) -> None:

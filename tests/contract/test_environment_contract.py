@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import os
 import re
@@ -18,18 +19,20 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from contract_core import Core, base_of_session, eventually
+from contract_core import Core, eventually
+from registry_tools import Docker
 
 from preheat.execution.channel import Transport
 from preheat.execution.runtime_api import RuntimeApiTransport
 from preheat.execution.socket_channel import SocketTransport
 from preheat.kernel.errors import AwsError, PreheatError
 from preheat.kernel.function import LogEvent
-from preheat.kernel.image import ImageProgram
 from preheat.kernel.interpreters import interpreter
 from preheat.sandbox.cgroup import hierarchies
 from preheat.sandbox.container import ContainerFactory, unusable
+from preheat.sandbox.docker import DockerFactory, engine
 from preheat.sandbox.fake import FakeFactory
+from preheat.sandbox.network import isolated
 from preheat.sandbox.process import ProcessFactory
 from preheat.sandbox.protocol import SandboxFactory
 from preheat.sandbox.runtimes import Runtimes
@@ -38,8 +41,11 @@ pytestmark = pytest.mark.anyio
 
 PROCESS = ["process-socket", "process-http"]
 CONTAINER = ["container-http"] if unusable() is None else []  # takes root and runc (preheat doctor says so)
-PLAIN = [*PROCESS, *CONTAINER]
-RESTORED = ["snapshot-socket", "snapshot-http"]
+DOCKER = ["docker-http"] if Docker.can_start() else []  # takes root and Debian's docker.io
+PLAIN = [*PROCESS, *CONTAINER, *DOCKER]
+IMAGE_RESTORED = ["image_snapshot-socket"] if CONTAINER else []
+ZIP_RESTORED = ["snapshot-socket", "snapshot-http"]
+RESTORED = [*ZIP_RESTORED, *IMAGE_RESTORED]
 REAL = [*PLAIN, *RESTORED]
 KINDS = [*REAL, "fake-socket"]
 
@@ -69,11 +75,6 @@ def runtimes(tmp_path_factory: pytest.TempPathFactory) -> Runtimes:
     return Runtimes(tmp_path_factory.mktemp("runtimes"))
 
 
-@pytest.fixture(scope="session")
-def base_image(tmp_path_factory: pytest.TempPathFactory) -> ImageProgram:
-    return base_of_session(tmp_path_factory.getbasetemp())
-
-
 @pytest.fixture(params=KINDS)
 async def core(
     request: pytest.FixtureRequest, tmp_path: Path, runtimes: Runtimes, caplog: pytest.LogCaptureFixture
@@ -82,17 +83,29 @@ async def core(
     factory: SandboxFactory = FakeFactory() if sandbox == "fake" else ProcessFactory(tmp_path / "env", runtimes)
     transport: Transport = SocketTransport() if wire == "socket" else RuntimeApiTransport()
     base = None
-    if sandbox == "container":
-        factory, transport = ContainerFactory(tmp_path / "env"), RuntimeApiTransport(isolated=True)
+    if sandbox in ("container", "image_snapshot"):
+        factory, transport = ContainerFactory(tmp_path / "env"), RuntimeApiTransport(place=isolated)
         base = request.getfixturevalue("base_image")
-    made = Core(tmp_path, factory, transport, snap_start=sandbox == "snapshot", base=base)
+    if sandbox == "docker":
+        docker: Docker = request.getfixturevalue("docker")
+        factory = DockerFactory(tmp_path / "env", engine(docker.socket))
+        factory.reap()
+        base, transport = request.getfixturevalue("base_image"), RuntimeApiTransport(place=factory.place)
+    made = Core(tmp_path, factory, transport, snap_start=sandbox.endswith("snapshot"), base=base)
     yield made
     made.close()
     await eventually(lambda: not owned(tmp_path))
+    if isinstance(factory, DockerFactory):
+        factory.close()
+        factory.images.keep([])
+        assert docker("ps", "--all", "--quiet").stdout == ""
+        assert docker("network", "ls", "--quiet", "--filter", f"label=preheat.data={factory.root}").stdout == ""
+        assert docker("images", "--format", "{{.Repository}}").stdout == "base\n"
+        assert not [record for record in caplog.records if record.name.startswith("preheat.sandbox.docker")]
     if isinstance(factory, ContainerFactory):
         factory.close()
         assert not [path for path in factory.cgroups.paths if path.exists()]
-        assert not [record for record in caplog.records if record.name == "preheat.sandbox.container"]
+        assert not [record for record in caplog.records if record.name == "preheat.sandbox.host_process"]
     if isinstance(factory, ProcessFactory):
         await eventually(
             lambda: not factory.cgroups.left_over() or all(g.remove() for g in factory.cgroups.left_over())
@@ -137,7 +150,7 @@ async def test_the_log_of_an_invocation_is_start_output_end_report(core: Core) -
     (events,) = core.logs.invoked()
     kinds = [message.split(" ")[0].rstrip("\n") for _, message in events]
     before = ["RESTORE_START", "RESTORE_REPORT"] if core.snap_start else ["INIT_START"]
-    if core.base is not None:
+    if core.base is not None and not core.snap_start:
         before = []  # of an image function AWS writes none
     assert kinds == [*before, "START", "from", "END", "REPORT"]
     assert result.log_tail.decode() == "".join(message for _, message in events[len(before) :])
@@ -318,7 +331,7 @@ async def test_the_runtime_sees_awss_variables_and_limits(core: Core) -> None:
     assert env["AWS_LAMBDA_FUNCTION_NAME"] == "fn"
     assert env["AWS_LAMBDA_INITIALIZATION_TYPE"] == ("snap-start" if core.snap_start else "on-demand")
     assert env["TZ"] == ":UTC"
-    assert env["LAMBDA_TASK_ROOT"] == function.code_dir
+    assert env["LAMBDA_TASK_ROOT"] == "/var/task"
     assert not [name for name in env if name.startswith(("_PREHEAT", "_LAMBDA_TELEMETRY"))]
     assert seen["nofile"] == 1024
     assert (seen["group"], seen["memory"], seen["arn"]) == ("/aws/lambda/fn", "256", function.arn)
@@ -449,13 +462,15 @@ async def test_awslambdarics_own_errors(core: Core, source: str, event: object, 
 
 @only_plain
 async def test_init_past_its_limit_is_repeated_inside_the_invoke(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("preheat.execution.environment.INIT_LIMIT_S", 0.5)
+    limit_s = 5 if isinstance(core.factory, DockerFactory) else 2  # Docker takes half a second to start a container
+    monkeypatch.setattr("preheat.execution.environment.INIT_LIMIT_S", limit_s)
     once = "import os, time\nif not os.path.exists('/tmp/x'):\n    open('/tmp/x', 'w').close()\n    time.sleep(60)\n"
     core.deploy(once + BASIC)
     assert (await core.value())["count"] == 1
     statuses = [record["status"] for record in core.records("init_done")]
     assert statuses == ["timeout", "ok"]
-    assert re.search(r"INIT_REPORT Init Duration: 5\d\d\.\d\d ms\tPhase: init\tStatus: timeout\n", core.logs.text())
+    (init_ms,) = re.findall(r"INIT_REPORT Init Duration: (\S+) ms\tPhase: init\tStatus: timeout\n", core.logs.text())
+    assert float(init_ms) == pytest.approx(limit_s * 1000, abs=500)
 
 
 @only_real
@@ -577,7 +592,7 @@ async def test_what_a_snapshot_cannot_carry_is_named_with_its_line(core: Core) -
     assert "app.py:5 reads credentials" in warnings
 
 
-@only_restored
+@pytest.mark.parametrize("core", ZIP_RESTORED, indirect=True)  # test_image_snapshots.py has an image's own
 async def test_a_template_that_dies_is_taken_again(core: Core) -> None:
     core.deploy("import os\nparent = os.getpid()\ndef handler(event, context):\n    return parent\n")
     template = await core.value()
@@ -602,7 +617,35 @@ async def test_init_and_handlers_of_both_kinds_hold_the_same_capabilities(core: 
     assert expected is None or at_init == expected
 
 
-@pytest.mark.parametrize("core", [*PROCESS, *RESTORED], indirect=True)  # an image function has no layers
+TASK = """
+import os, sys
+def refused(path):
+    try:
+        open(path, "w").close()
+    except OSError as error:
+        return error.errno
+def handler(event, context):
+    if event == "raise":
+        raise ValueError("boom")
+    return {"file": __file__, "directory": os.getcwd(), "root": os.environ["LAMBDA_TASK_ROOT"],
+            "source": open("/var/task/app.py").read(), "made": refused("/var/task/made")}
+"""
+
+
+@only_real
+async def test_the_code_is_at_var_task_read_only_and_nowhere_on_the_machine(core: Core) -> None:
+    there = [Path("/var/task").exists(), Path("/var/runtime").exists()]
+    core.deploy(TASK)
+    seen = await core.value()
+    assert (seen["file"], seen["directory"], seen["root"]) == ("/var/task/app.py", "/var/task", "/var/task")
+    assert (seen["source"], seen["made"]) == (TASK, errno.EROFS)
+    assert [Path("/var/task").exists(), Path("/var/runtime").exists()] == there
+    assert " /var/task " not in Path("/proc/self/mounts").read_text()
+    error = msgspec.json.decode((await core.call("raise")).payload)
+    assert error["stackTrace"] == ['  File "/var/task/app.py", line 10, in handler\n    raise ValueError("boom")\n']
+
+
+@pytest.mark.parametrize("core", [*PROCESS, *ZIP_RESTORED], indirect=True)  # an image function has no layers
 @pytest.mark.parametrize("count", [1, 2])
 async def test_layers_are_seen_below_opt_and_the_last_one_wins(core: Core, tmp_path: Path, count: int) -> None:
     layers = [tmp_path / f"layer{n}" for n in range(count)]
@@ -724,12 +767,14 @@ async def test_the_handlers_cpu_follows_memory_and_init_is_not_throttled(core: C
 
 def throttled(core: Core) -> int:
     """Periods in which the environment that serves was throttled (cpu.stat of its group)."""
-    assert isinstance(core.factory, (ProcessFactory, ContainerFactory))
-    counts = []
-    for path in core.factory.cgroups.paths:
-        for stat in path.glob("*/cpu.stat"):
-            counts += [int(line.split()[1]) for line in stat.read_text().splitlines() if "nr_throttled" in line]
-    return max(counts)
+    if isinstance(core.factory, DockerFactory):
+        (container,) = core.factory.api.call("GET", "/containers/json")
+        groups = list(Path("/sys/fs/cgroup").glob(f"**/{container['Id']}"))
+    else:
+        assert isinstance(core.factory, (ProcessFactory, ContainerFactory))
+        groups = [group for path in core.factory.cgroups.paths for group in path.iterdir() if group.is_dir()]
+    stats = [(group / "cpu.stat").read_text() for group in groups if (group / "cpu.stat").exists()]
+    return max(int(line.split()[1]) for stat in stats for line in stat.splitlines() if "nr_throttled" in line)
 
 
 def between(events: list[LogEvent]) -> list[str]:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
-from preheat.aws import failures, query
+from preheat.aws import compression, failures, query
+from preheat.aws.cbor_rpc import CborRpc, target_prefix
 from preheat.aws.context import OperationContext
 from preheat.aws.json_rpc import JsonRpc
 from preheat.aws.model import Operation, ServiceModel, load_service
@@ -23,7 +24,15 @@ from preheat.kernel.http import HttpRequest, HttpResponse
 
 _log = logging.getLogger(__name__)
 
-_PROTOCOLS: dict[str, Callable[[ServiceModel], WireProtocol]] = {"rest-json": RestJson, "json": JsonRpc, "query": Query}
+_PROTOCOLS: dict[str, Callable[[ServiceModel], WireProtocol]] = {
+    "rest-json": RestJson,
+    "json": JsonRpc,
+    "query": Query,
+    "smithy-rpc-v2-cbor": CborRpc,
+}
+_SIGNING_NAMES = {"monitoring": "cloudwatch"}
+"""Where the name in a signature is not botocore's."""
+
 _CREDENTIAL = re.compile(r"Credential=([^,\s]+)")
 _XML_SERVICES = frozenset({"s3", "s3express", "route53", "cloudfront", "ec2"})
 """Services whose errors clients read as XML though their requests are no forms (botocore: metadata.protocol)."""
@@ -46,6 +55,7 @@ class Dispatcher:
         try:
             access_key_id, service = _credential(request)
             endpoint = self._endpoint(request, service)
+            request.body = compression.decompressed(request)
         except AwsError as error:
             return _plain_error(request, error, request_id)
         if endpoint is None:
@@ -55,12 +65,12 @@ class Dispatcher:
 
     def _endpoint(self, request: HttpRequest, service: str) -> _Endpoint | None:
         if service:
-            # botocore's and signing names agree, but for this one, whose two versions share a signing name
+            # two versions of API Gateway share a signing name
             both = service == "apigateway" and request.path.startswith("/v2/")
-            return self._endpoints.get("apigatewayv2" if both else service)
+            return self._endpoints.get("apigatewayv2" if both else _SIGNING_NAMES.get(service, service))
         target = request.header("x-amz-target")
-        if target is not None:
-            prefix = target.rpartition(".")[0]
+        prefix = target_prefix(request) if target is None else target.rpartition(".")[0]
+        if prefix:
             return self._find(lambda endpoint: endpoint.model.metadata.get("targetPrefix") == prefix)
         if _is_form(request) or "Action=" in request.query:
             return self._by_action(request)
@@ -73,7 +83,7 @@ class Dispatcher:
         def serves(endpoint: _Endpoint) -> bool:
             model = endpoint.model
             same_version = not version or model.metadata["apiVersion"] == version
-            return model.protocol == "query" and same_version and action in model.operations
+            return "query" in model.protocols and same_version and action in model.operations
 
         return self._find(serves)
 
@@ -90,19 +100,20 @@ class _Endpoint:
         self._region = region
         self._account_id = account_id
         self._methods: dict[str, Method] = {}
-        self._loaded: tuple[WireProtocol, Validator] | None = None
+        self._protocols: dict[str, WireProtocol] = {}
+        self._validator: Validator | None = None
 
     @property
     def model(self) -> ServiceModel:
         return load_service(self._name)
 
     def recognises(self, request: HttpRequest) -> bool:
-        protocol = self._load()[0]
+        protocol = self._protocol(request)
         return isinstance(protocol, RestJson) and protocol.recognises(request)
 
     async def handle(self, request: HttpRequest, access_key_id: str, request_id: str) -> HttpResponse:
         """The answer, whatever the provider does: its AwsErrors as they are, anything else as a fault of ours."""
-        protocol, validator = self._load()
+        protocol, validator = self._protocol(request), self._validate()
         try:
             try:
                 operation, labels = protocol.route(request)
@@ -132,11 +143,17 @@ class _Endpoint:
             http=request,
         )
 
-    def _load(self) -> tuple[WireProtocol, Validator]:
-        if self._loaded is None:
-            model = self.model
-            self._loaded = (_PROTOCOLS[model.protocol](model), Validator(model))
-        return self._loaded
+    def _protocol(self, request: HttpRequest) -> WireProtocol:
+        model = self.model
+        name = _spoken(request, model.protocols)
+        if name not in self._protocols:
+            self._protocols[name] = _PROTOCOLS[name](model)
+        return self._protocols[name]
+
+    def _validate(self) -> Validator:
+        if self._validator is None:
+            self._validator = Validator(self.model)
+        return self._validator
 
     def _method(self, operation: Operation) -> Method:
         method = self._methods.get(operation.name)
@@ -152,6 +169,15 @@ def method_name(operation: str) -> str:
     """CreateFunction -> create_function (botocore.xform_name's rule)."""
     partly = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", operation)
     return re.sub("([a-z0-9])([A-Z])", r"\1_\2", partly).lower()
+
+
+def _spoken(request: HttpRequest, protocols: list[str]) -> str:
+    """Which of a service's protocols a request is in: each leaves a mark of its own on it."""
+    if len(protocols) == 1:
+        return protocols[0]
+    if target_prefix(request):
+        return "smithy-rpc-v2-cbor"
+    return "query" if request.header("x-amz-target") is None else "json"
 
 
 def _credential(request: HttpRequest) -> tuple[str, str]:
@@ -178,6 +204,8 @@ def _plain_error(request: HttpRequest, error: AwsError, request_id: str, service
     """An error before any service's model applies, in the syntax that this kind of client reads."""
     if _is_form(request) or service in _XML_SERVICES:
         protocol = "query"
+    elif target_prefix(request):
+        protocol = "smithy-rpc-v2-cbor"
     else:
         protocol = "json" if request.header("x-amz-target") is not None else "rest-json"
     model = ServiceModel(service, {"metadata": {"protocol": protocol}, "operations": {}})

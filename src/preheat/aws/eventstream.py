@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from preheat.aws import json_codec
@@ -51,3 +51,24 @@ def _event_writer(name: str, shape: Shape, memo: dict[str, Codec | None]) -> Cal
     typed = {**headers, ":content-type": "application/json"}
     write = json_codec.writer(shape, memo)
     return lambda value: message(typed, json_codec.encode(write(value) if write else value))
+
+
+class EventStream:
+    """The messages of events that are still to come, as the body of a response. Whoever reads it closes it."""
+
+    def __init__(
+        self, events: AsyncIterator[Mapping[str, Any]], write: Callable[[Iterable[Mapping[str, Any]]], bytes]
+    ) -> None:
+        self._events = events
+        self._write = write
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return self._write([await anext(self._events)])
+
+    async def aclose(self) -> None:
+        aclose = getattr(self._events, "aclose", None)
+        if aclose is not None:
+            await aclose()

@@ -9,7 +9,7 @@ from preheat.aws import json_codec
 from preheat.aws.failures import unknown_operation
 from preheat.aws.json_codec import Codec
 from preheat.aws.model import Operation, ServiceModel
-from preheat.aws.protocol import ERROR_TYPE, error_shape, error_status, identity_headers
+from preheat.aws.protocol import ERROR_TYPE, error_shape, error_status, identity_headers, query_error_headers
 from preheat.kernel.errors import AwsError
 from preheat.kernel.http import HttpRequest, HttpResponse
 
@@ -45,11 +45,12 @@ class JsonRpc:
 
     def error(self, error: AwsError, request_id: str) -> HttpResponse:
         shape = error_shape(self._model, error)
-        content: dict[str, Any] = {"__type": error.code}
+        older = query_error_headers(self._model, error)
+        content: dict[str, Any] = {"__type": shape.name if older and shape is not None else error.code}
         members = shape.members if shape is not None else {}
         content["Message" if "Message" in members else "message"] = error.message
         for name, value in error.fields.items():
             write = json_codec.writer(members[name], self._writers) if name in members else None
             content[members[name].wire_name(name) if name in members else name] = write(value) if write else value
-        headers = [*identity_headers(request_id, self._content_type), (ERROR_TYPE, error.code)]
+        headers = [*identity_headers(request_id, self._content_type), (ERROR_TYPE, error.code), *older]
         return HttpResponse(error_status(shape, error), headers, json_codec.encode(content))

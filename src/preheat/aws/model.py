@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from preheat.aws.recorded import as_recorded
+
 
 class Shape:
     """A shape as one place in the model sees it: the target's traits overlaid by those of the reference.
@@ -89,6 +91,11 @@ class ServiceModel:
     def protocol(self) -> str:
         return str(self.metadata["protocol"])
 
+    @property
+    def protocols(self) -> list[str]:
+        """All that the service speaks, what newer clients choose first."""
+        return list(self.metadata.get("protocols", [self.protocol]))
+
     @cached_property
     def operations(self) -> dict[str, Operation]:
         return {name: self._operation(name, entry) for name, entry in self._operations.items()}
@@ -133,4 +140,4 @@ def load_service(name: str) -> ServiceModel:
     data = found[-1].read_bytes()
     if found[-1].suffix == ".gz":
         data = gzip.decompress(data)
-    return ServiceModel(name, msgspec.json.decode(data))
+    return ServiceModel(name, as_recorded(name, msgspec.json.decode(data)))

@@ -40,3 +40,10 @@ def error_shape(model: ServiceModel, error: AwsError) -> Shape | None:
 
 def identity_headers(request_id: str, content_type: str) -> Headers:
     return [(REQUEST_ID, request_id), ("Content-Type", content_type)]
+
+
+def query_error_headers(model: ServiceModel, error: AwsError) -> Headers:
+    """The error's older code, for clients of a service that once spoke query (Smithy: awsQueryCompatible)."""
+    if "awsQueryCompatible" not in model.metadata:
+        return []
+    return [("x-amzn-query-error", f"{error.code};{'Sender' if error.fault == 'User' else 'Receiver'}")]

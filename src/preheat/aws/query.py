@@ -1,4 +1,4 @@
-"""The awsQuery protocol: `Action` and `Version` with a form, XML back. STS and IAM speak it."""
+"""The awsQuery protocol: `Action` and `Version` with a form, XML back. STS, IAM and older CloudWatch clients use it."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from preheat.aws import json_codec
+from preheat.aws.eventstream import EventStream
 from preheat.aws.failures import unknown_operation
 from preheat.aws.json_codec import Codec
 from preheat.aws.model import Operation, ServiceModel, Shape
@@ -44,13 +45,19 @@ class RestJson:
         plan = self._requests.get(operation.name)
         if plan is None:
             plan = self._requests[operation.name] = RequestPlan(operation.input, self._readers)
-        return plan.parse(request, labels)
+        try:
+            return plan.parse(request, labels)
+        except json_codec.Mismatch as mismatch:
+            raise (mismatch.in_java() if self._model.name == "apigateway" else mismatch) from None
 
     def serialize(self, operation: Operation, result: Mapping[str, Any], request_id: str) -> HttpResponse:
         if operation.output is None:
             return HttpResponse(operation.status, [(REQUEST_ID, request_id)])
         status, headers, body = self._response(operation.output).render(result, operation.status)
-        return HttpResponse(status, [(REQUEST_ID, request_id), *headers], body)
+        headers = [(REQUEST_ID, request_id), *headers]
+        if isinstance(body, EventStream):
+            return HttpResponse(status, headers, stream=body)
+        return HttpResponse(status, headers, body)
 
     def error(self, error: AwsError, request_id: str) -> HttpResponse:
         """Lambda's bodies carry `Type` beside the message; both are spelt as the error's shape spells them."""
@@ -59,13 +66,14 @@ class RestJson:
         located = {name: value for name, value in error.fields.items() if name in members}
         loose = {name: value for name, value in error.fields.items() if name not in members}
         typed = self._model.name == "lambda"
-        content: dict[str, Any] = {"Type": error.fault} if typed else {}
-        content["Message" if "Message" in members or (shape is None and typed) else "message"] = error.message
+        content: dict[str, Any] = {"Type": error.fault} if typed and error.fault else {}
+        spelt = "Message" if "Message" in members or (shape is None and typed) else "message"
+        content[spelt] = error.message or None  # AWS's AccessDeniedException says nothing (recorded)
         headers = [(REQUEST_ID, request_id), ("Content-Type", "application/json"), (ERROR_TYPE, error.code)]
         if shape is not None and located:
             _, extra, body = self._response(shape).render(located, error.status)
             headers += [(name, value) for name, value in extra if name != "Content-Type"]
-            content.update(json_codec.decode(body or b"{}"))
+            content.update(json_codec.decode(body if isinstance(body, bytes) and body else b"{}"))
         return HttpResponse(error_status(shape, error), headers, json_codec.encode({**content, **loose}))
 
     def _response(self, shape: Shape) -> ResponsePlan:

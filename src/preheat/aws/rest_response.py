@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from preheat.aws import eventstream, json_codec
+from preheat.aws.eventstream import EventStream
 from preheat.aws.json_codec import Codec
 from preheat.aws.model import Shape
 from preheat.aws.rest_request import body_members
@@ -13,6 +14,8 @@ from preheat.aws.text_codec import TextWriter, text_writer
 from preheat.kernel.http import Headers
 
 JSON = "application/json"
+Body = bytes | EventStream
+"""Whole, or events that are sent as they come."""
 
 
 class ResponsePlan:
@@ -26,7 +29,7 @@ class ResponsePlan:
         self._body: dict[str, tuple[str, Codec | None]] | None = None
         self._payload: str | None = shape.traits.get("payload")
         self._payload_type = JSON
-        self._write_payload: Callable[[Any], bytes] = bytes
+        self._write_payload: Callable[[Any], Body] = bytes
         for name, member in shape.members.items():
             if name == self._payload:
                 self._payload_type, self._write_payload = _payload_writer(member, memo)
@@ -42,7 +45,7 @@ class ResponsePlan:
                 name: (member.wire_name(name), json_codec.writer(member, memo)) for name, member in in_body.items()
             }
 
-    def render(self, result: Mapping[str, Any], status: int) -> tuple[int, Headers, bytes]:
+    def render(self, result: Mapping[str, Any], status: int) -> tuple[int, Headers, Body]:
         """(status, headers with Content-Type where there is a body, body); TypeError for an unknown member."""
         headers: Headers = []
         body: dict[str, Any] = {}
@@ -76,16 +79,21 @@ class ResponsePlan:
         raise TypeError(f"{self._shape_name} has no member {name!r}")
 
 
-def _payload_writer(member: Shape, memo: dict[str, Codec | None]) -> tuple[str, Callable[[Any], bytes]]:
+def _payload_writer(member: Shape, memo: dict[str, Codec | None]) -> tuple[str, Callable[[Any], Body]]:
     """(content type, writer). A string or blob is the body itself (Smithy: httpPayload)."""
     if member.traits.get("eventstream"):
-        return eventstream.CONTENT_TYPE, eventstream.writer(member, memo)
+        events = eventstream.writer(member, memo)
+        return eventstream.CONTENT_TYPE, lambda value: EventStream(value, events) if _is_async(value) else events(value)
     if member.type == "blob":
         return "application/octet-stream", bytes
     if member.type == "string":
         return "text/plain", lambda value: str(value).encode()
     write = json_codec.writer(member, memo)
     return JSON, (lambda value: json_codec.encode(write(value))) if write else json_codec.encode
+
+
+def _is_async(events: Any) -> bool:
+    return hasattr(events, "__anext__")
 
 
 def _header_writer(member: Shape) -> TextWriter:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 import msgspec
+
+from preheat.kernel.stream import ResponseStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +36,25 @@ class Work(msgspec.Struct, frozen=True):
     """How long the runtime then polls for the next one."""
 
 
+class Ahead(Enum):
+    """What became of work that was sent ahead, when it was to be taken back."""
+
+    TAKEN = auto()
+    """It is ours again: the runtime will never see it."""
+    BEGUN = auto()
+    """The runtime has it: its answer to the request before is on its way to us, or here already."""
+    BEHIND = auto()
+    """The runtime has not even read the request before."""
+
+
 class RuntimeListener(Protocol):
     """What an environment is told by its runtime. `peak_kib` is 0 where the transport cannot tell."""
 
     def on_ready(self, ready: Ready) -> None: ...
+
+    def on_stream(self, content_type: str) -> ResponseStream | None:
+        """The runtime streams its response: where it goes, or None where it is wanted whole. What it was is told
+        by `on_response` (empty then) or `on_error` when it ends."""
 
     def on_response(self, body: bytes, peak_kib: int) -> None: ...
 
@@ -57,9 +76,13 @@ class Channel(Protocol):
         """Variables that tell the runtime where to call."""
 
     def launched(self) -> None:
-        """The process has been started: give up the child's end."""
+        """The process has been started: what was for it alone may be given up."""
 
     def send(self, work: Work) -> None: ...
+
+    def send_ahead(self, work: Work) -> Callable[[], Ahead] | None:
+        """Leave work where the runtime finds it when it is done with the present one; returns what takes it back.
+        None, and nothing is done, where that cannot be."""
 
     def close(self) -> None:
         """Nothing is heard from the runtime after this. No harm in calling it twice."""

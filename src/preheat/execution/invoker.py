@@ -6,15 +6,19 @@ import asyncio
 import time
 from dataclasses import replace
 
-from preheat.execution.environment import Services
+from preheat.execution.kinds import needs_http
 from preheat.execution.linger import Linger
 from preheat.execution.pool import Pool
+from preheat.execution.runtime import Services
+from preheat.execution.runtime_api import RuntimeApiTransport
 from preheat.execution.snapshots import Snapshot
+from preheat.execution.socket_channel import SocketTransport
 from preheat.kernel.errors import AwsError
 from preheat.kernel.events import Throttled
 from preheat.kernel.function import FunctionVersion, Invocation, InvokeResult
 from preheat.kernel.placement import Placement, Room, place, starts_wanted
 from preheat.kernel.settings import Settings
+from preheat.sandbox.container import ContainerFactory
 from preheat.sandbox.process import ProcessFactory
 from preheat.sandbox.snapshot import SnapshotFactory
 
@@ -44,8 +48,7 @@ class PoolInvoker:
     def invoke(self, function: FunctionVersion, invocation: Invocation) -> asyncio.Future[InvokeResult]:
         answer: asyncio.Future[InvokeResult] = self._loop.create_future()
         pool = self._pool(function)
-        room = self._room(pool)
-        decision = place(pool.load, room)
+        decision = place(pool.load, Room(self._concurrency(pool), self._slots(pool)))
         if decision is Placement.THROTTLE:
             answer.set_exception(self._throttle(function, invocation))
             return answer
@@ -54,18 +57,21 @@ class PoolInvoker:
             pool.serve_now(invocation, answer)
         else:
             pool.queue(invocation, answer)
-            if decision is Placement.START:
-                self._start(pool)
+            self._start_wanted(pool)
         return answer
 
     def _pool(self, function: FunctionVersion) -> Pool:
         pool = self._pools.get(function.revision_id)
         if pool is None:
             services = self._services if function.image is None else self._for_images
-            if function.snap_start and isinstance(services.sandboxes, ProcessFactory):
+            if function.snap_start and isinstance(services.sandboxes, ProcessFactory | ContainerFactory):
                 factory = SnapshotFactory(services.sandboxes, self._settings.spares_max)
                 snapshot = Snapshot(function, factory, services.logs, services.endpoint_url)
-                services = replace(services, sandboxes=factory, snapshot=snapshot)
+                # what is forked in a container has our client in it, whose channel reaches into any network
+                transport = services.transport if isinstance(services.sandboxes, ProcessFactory) else SocketTransport()
+                services = replace(services, sandboxes=factory, snapshot=snapshot, transport=transport)
+            elif needs_http(function):
+                services = replace(services, transport=RuntimeApiTransport())
             pool = self._pools[function.revision_id] = Pool(function, services, self)
         elif pool.function is not function:
             pool.function = function  # the same revision with another reserved concurrency
@@ -97,14 +103,20 @@ class PoolInvoker:
             pool.shut_down()
         self._pools.clear()
 
+    async def shut_down(self) -> None:
+        """`close`, once every SHUTDOWN phase (of environments with extensions) is over."""
+        self.close()
+        if self._services.farewells:
+            await asyncio.wait(set(self._services.farewells))
+
     # what pools tell
 
     def on_init_over(self) -> None:
         self._starting -= 1
         self._fill()
 
-    def linger_us(self, more_waiting: bool) -> int:
-        return self._linger.for_request(self._in_flight, more_waiting)
+    def linger_us(self) -> int:
+        return self._linger.for_request(self._in_flight)
 
     def on_idle(self) -> None:
         if self._freezer is None:
@@ -132,17 +144,34 @@ class PoolInvoker:
 
     # shares
 
-    def _room(self, pool: Pool) -> Room:
+    def _concurrency(self, pool: Pool) -> int:
         reserved = pool.function.reserved_concurrency
         if reserved is None:
-            concurrency = self._settings.account_concurrency - (self._in_flight - pool.in_flight)
-        else:  # of the function: its versions share it
-            versions = [each for each in self._pools.values() if each.function.arn == pool.function.arn]
-            concurrency = reserved - sum(each.in_flight for each in versions if each is not pool)
+            return self._settings.account_concurrency - (self._in_flight - pool.in_flight)
+        # of the function: its versions share it
+        versions = [each for each in self._pools.values() if each.function.arn == pool.function.arn]
+        claimed = (max(each.in_flight, each.provisioned) for each in versions if each is not pool)
+        return reserved - sum(claimed)  # what is provisioned is nobody else's (recorded on AWS)
+
+    def _slots(self, pool: Pool) -> int:
+        """Environments that may begin their init now, as the machine's limits have it."""
         settings = self._settings
+        if self._live >= settings.max_environments or self._starting >= settings.max_inits:
+            return 0
         by_memory = (settings.memory_budget_mb - self._used_mb) // pool.memory_mb
-        slots = min(settings.max_inits - self._starting, settings.max_environments - self._live, by_memory)
-        return Room(concurrency, max(0, slots))
+        return max(0, min(settings.max_inits - self._starting, settings.max_environments - self._live, by_memory))
+
+    def _start_wanted(self, pool: Pool) -> None:
+        """Where the machine is full, what has been idle for longest in other pools gives way."""
+        if not self._slots(pool) and (len(self._pools) == 1 or self._starting >= self._settings.max_inits):
+            return
+        for _ in range(starts_wanted(pool.load, Room(0, self._settings.max_inits - self._starting))):
+            while not self._slots(pool):
+                idle = [other for other in self._pools.values() if other is not pool and other.idle_longest is not None]
+                if not idle:
+                    return
+                min(idle, key=Pool.idle_since_ns).evict()
+            self._start(pool)
 
     def _start(self, pool: Pool) -> None:
         self._starting += 1
@@ -152,13 +181,12 @@ class PoolInvoker:
 
     def _fill(self) -> None:
         """Give free init slots to the pools whose requests have waited longest, then to provisioning."""
-        hungry = [pool for pool in self._pools.values() if pool.load.waiting]
+        hungry = [pool for pool in self._pools.values() if pool.has_waiting]
         for pool in sorted(hungry, key=Pool.oldest_wait_ns):
-            for _ in range(starts_wanted(pool.load, self._room(pool))):
-                self._start(pool)
+            self._start_wanted(pool)
         for pool in self._pools.values():
             if pool.provisioned:
-                for _ in range(min(pool.provisioned_missing(), self._room(pool).init_slots)):
+                for _ in range(min(pool.provisioned_missing(), self._slots(pool))):
                     self._start(pool)
 
     def _throttle(self, function: FunctionVersion, invocation: Invocation) -> AwsError:
@@ -167,7 +195,15 @@ class PoolInvoker:
             "ReservedFunctionConcurrentInvocationLimitExceeded" if reserved else "ConcurrentInvocationLimitExceeded"
         )
         self._services.journal.write(
-            Throttled(time.time() * 1000, invocation.request_id, invocation.gateway_request_id, function.name, reason)
+            Throttled(
+                at_ms=time.time() * 1000,
+                request_id=invocation.request_id,
+                gateway_request_id=invocation.gateway_request_id,
+                function=function.name,
+                reason=reason,
+                version=function.version,
+                qualifier=invocation.invoked_arn[len(function.arn) + 1 :] or None,
+            )
         )
         return AwsError("TooManyRequestsException", "Rate Exceeded.", 429, fields={"Reason": reason})
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from preheat.kernel.events import RECORD_TYPES, Record
 log = logging.getLogger(__name__)
 
 _SEGMENT_BYTES = 64 * 2**20
+_CHUNK_BYTES = 8 * 2**20
 _SEGMENTS_MAX = 32
 """2 GB of records, some six million invocations; the oldest segments go first."""
 
@@ -57,6 +59,35 @@ class Journal:
                 for line in lines:
                     if line.endswith(b"\n") and _wanted(line, since_ms, function):
                         yield line
+
+    def segment_at(self, at_ms: float) -> int:
+        """The segment that was written to at a time (epoch ms); the oldest there is where it was before that."""
+        numbers = [int(path.stem) for path in self._segments()]
+        return max((number for number in numbers if number <= at_ms), default=min(numbers, default=0))
+
+    def chunks(
+        self, segment: int, offset: int, stop: tuple[int, int] | None = None
+    ) -> Iterator[tuple[bytes, int, int]]:
+        """(whole lines, segment, offset behind them) from a position on, in order of writing; up to `stop` where given.
+
+        May run on any thread, beside `write`. A line torn by a crash is left out.
+        """
+        for path in self._segments():
+            number = int(path.stem)
+            if number < segment or (stop is not None and number > stop[0]):
+                continue
+            at = offset if number == segment else 0
+            room = stop[1] - at if stop is not None and number == stop[0] else sys.maxsize
+            try:
+                lines = path.open("rb")
+            except FileNotFoundError:
+                continue  # the oldest segments go while somebody reads
+            with lines:
+                lines.seek(at)
+                while (end := (data := lines.read(min(_CHUNK_BYTES, room))).rfind(b"\n") + 1) > 0:
+                    at, room = at + end, room - end
+                    lines.seek(at)
+                    yield data[:end], number, at
 
     def close(self) -> None:
         if self._fd >= 0:

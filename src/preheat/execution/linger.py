@@ -1,8 +1,8 @@
 """Busy polling, for a moment, where one request follows another: a core that sleeps takes longer to wake
 than a small model takes to answer.
 
-Where more requests wait, the next is a few microseconds away. Else only while a single request is in flight
-and a core has nothing else to do, so that nobody's work is delayed by somebody's waiting.
+Only while a single request is in flight and a core has nothing else to do, so that nobody's work is delayed by
+somebody's waiting. Where more requests wait, the runtime finds its next one without sleeping (`pool`).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Linger:
         self._last_at = 0.0
         self._spare_core = False
 
-    def for_request(self, in_flight: int, more_waiting: bool) -> int:
+    def for_request(self, in_flight: int) -> int:
         """How long we poll for a request's answer, and the runtime after it for the next, in us."""
-        if more_waiting or (in_flight == 1 and self.limit_us and self._core_is_idle()):
+        if in_flight == 1 and self.limit_us and self._core_is_idle():
             return self.limit_us
         return 0
 

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Callable
 
-from preheat.execution.output import OutputParser
+from preheat.execution.output import MARK_MS, OutputParser
 from preheat.kernel.function import LogEvent, LogSink
 
 log = logging.getLogger(__name__)
@@ -35,14 +36,23 @@ class LogStream:
         self._fd = -1
         self._parser = OutputParser()
         self._pending: list[LogEvent] = []
+        self._following: list[LogEvent] | None = None
+        self._begun_ahead = 0
         self._tail = ""
+        self.tap: Callable[[list[LogEvent]], None] | None = None
+        """Hears what the runtime writes, besides the sink (Telemetry API)."""
         sink.create_stream(group, name)
 
-    def open_pipe(self) -> int:
-        """The writing end, for the sandbox to pass on; `close_writing` it after the launch."""
+    def open_pipe(self, name: str = "") -> int:
+        """The writing end, for the sandbox to pass on; `close_writing` it after the launch. `name`: of a named pipe."""
         self.close_pipe()
-        self._fd, writing = os.pipe()
-        os.set_blocking(self._fd, False)
+        self._begun_ahead = 0
+        if name:
+            self._fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            writing = os.open(name, os.O_WRONLY | os.O_CLOEXEC)
+        else:
+            self._fd, writing = os.pipe()
+            os.set_blocking(self._fd, False)
         self._loop.add_reader(self._fd, self._readable)
         return writing
 
@@ -55,6 +65,7 @@ class LogStream:
         if self._fd < 0:
             return
         self.drain()
+        self._settle()
         self._loop.remove_reader(self._fd)
         os.close(self._fd)
         self._fd = -1
@@ -64,16 +75,34 @@ class LogStream:
         if message:
             self._pending.append((epoch_ms(), message))
 
-    def begin(self) -> None:
-        """An invocation starts: its tail starts empty."""
+    def extend(self, events: list[LogEvent]) -> None:
+        """What others than the runtime write into the same stream (extensions)."""
+        self._pending += events
+        self.flush()
+
+    def begin(self, line: str, ahead: bool = False) -> None:
+        """An invocation starts with this line: its tail starts empty.
+
+        `ahead`: its runtime has begun already, and what that wrote behind its mark comes after the line.
+        """
         self._tail = ""
+        self._begun_ahead += ahead
+        if not ahead:
+            self._settle()
+        self.add(line)
+        self._settle()
+
+    def _settle(self) -> None:
+        following, self._following = self._following, None
+        self._pending += following or ()
 
     def drain(self) -> None:
         """Take everything that the runtime has written so far, a last line without its end included."""
         if self._fd >= 0:
             while self._read():
                 pass
-        self._pending += self._parser.flush(epoch_ms())
+        if self._following is None:
+            self._take_in(self._parser.flush(epoch_ms()))
 
     def flush(self) -> None:
         """Hand all events to the sink: after this they survive `kill -9`."""
@@ -109,5 +138,17 @@ class LogStream:
         except BlockingIOError:
             return False
         if data:
-            self._pending += self._parser.feed(data, epoch_ms())
+            self._take_in(self._parser.feed(data, epoch_ms()))
         return bool(data)
+
+    def _take_in(self, events: list[LogEvent]) -> None:
+        for event in events:
+            if event[0] == MARK_MS:
+                if event[1] == str(self._begun_ahead + 1):  # an older one is of a request begun long since
+                    self._following = []
+            elif self._following is None:
+                self._pending.append(event)
+            else:
+                self._following.append(event)
+        if self.tap is not None:
+            self.tap(events)

@@ -14,6 +14,11 @@ from preheat.kernel.function import LogEvent
 _FRAME = struct.Struct("!IIQ")
 _MAGIC = b"\xa5\x5a\x00"
 """The first bytes of every frame type; never valid UTF-8, so text does not hold them."""
+MARK_TYPE = 0xA55A00FF
+"""Our own frame, without a body: what follows belongs to the n-th request that the runtime was sent ahead
+(`guest/preheat_client.py`); n stands in the place of the time."""
+MARK_MS = -1
+"""The time of such a mark among events: (MARK_MS, str(n))."""
 EVENT_MAX_BYTES = 262_144
 """A longer event is cut into several, as CloudWatch's agents do (256 KB an event)."""
 
@@ -44,7 +49,7 @@ class OutputParser:
             _lines(text, now_ms, events)
             rest = rest[len(text) :]
         self._pending = rest
-        return events
+        return _in_order(events, now_ms) if len(events) > 1 else events
 
     def flush(self, now_ms: int) -> list[LogEvent]:
         """What is left without a line's end, or of a frame that never became whole."""
@@ -56,11 +61,24 @@ class OutputParser:
         return events
 
 
+def _in_order(events: list[LogEvent], now_ms: int) -> list[LogEvent]:
+    """A frame says when it was written, text is given the time of reading: text before a frame is no younger than it,
+    or whoever sorts by time would see it after."""
+    latest, ordered = now_ms, []
+    for at_ms, message in reversed(events):
+        if at_ms != MARK_MS:
+            at_ms = latest = min(at_ms, latest)
+        ordered.append((at_ms, message))
+    return ordered[::-1]
+
+
 def _frame(data: bytes) -> tuple[LogEvent | None, bytes, bool]:
     """(event, rest, whether the frame was whole). A frame too long to be one is taken as text."""
     if len(data) < _FRAME.size:
         return None, data, False
-    _, size, at_us = _FRAME.unpack_from(data)
+    kind, size, at_us = _FRAME.unpack_from(data)
+    if kind == MARK_TYPE:
+        return (MARK_MS, str(at_us)), data[_FRAME.size :], True
     if size > 4 * EVENT_MAX_BYTES:
         return (int(time.time() * 1000), data[:4].decode("utf-8", "replace")), data[4:], True
     end = _FRAME.size + size

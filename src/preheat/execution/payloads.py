@@ -11,6 +11,8 @@ from preheat.kernel.function import FunctionVersion
 
 MAX_RESPONSE_BYTES = 6_291_556
 """The largest response a function may give: 6 MB and 100 bytes."""
+MAX_STREAM_BYTES = 200 * 2**20
+"""The largest response that a function may stream (Lambda quotas, since July 2025; 20 MB before)."""
 
 
 def error(error_type: str, message: str) -> bytes:
@@ -38,8 +40,16 @@ def exit_error(request_id: str, code: int, error_type: str = "Runtime.ExitError"
     return error(error_type, f"RequestId: {request_id} Error: {exit_reason(code, error_type)}")
 
 
-def response_too_large() -> bytes:
-    message = f"Response payload size exceeded maximum allowed payload size ({MAX_RESPONSE_BYTES} bytes)."
+def with_request_id(body: bytes, request_id: str) -> bytes:
+    """The platform's own init error, as the answer to a request; the runtime's own as it is."""
+    kind, message = error_type(body) or "", error_message(body) or ""
+    if not kind.startswith(("Runtime.InvalidEntrypoint", "Extension.")):
+        return body
+    return error(kind, f"RequestId: {request_id} Error: {message}")
+
+
+def response_too_large(limit: int = MAX_RESPONSE_BYTES) -> bytes:
+    message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
     return error("Function.ResponseSizeTooLarge", message)
 
 

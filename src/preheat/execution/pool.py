@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from preheat.execution import payloads
-from preheat.execution.environment import Environment, Services
+from preheat.execution.environment import Environment
+from preheat.execution.following import SHORT_MS
+from preheat.execution.runtime import Services
 from preheat.execution.variables import ON_DEMAND, PROVISIONED, SNAP_START
 from preheat.kernel.errors import AwsError
 from preheat.kernel.function import FunctionVersion, Invocation, InvokeResult
@@ -39,8 +41,8 @@ class Landlord(Protocol):
     def on_stopped(self, pool: Pool) -> None:
         """An environment is gone."""
 
-    def linger_us(self, more_waiting: bool) -> int:
-        """How long it pays to poll, now; 0 not at all. `more_waiting`: there is work for after this."""
+    def linger_us(self) -> int:
+        """How long it pays to poll, now; 0 not at all."""
 
     def on_idle(self) -> None:
         """An environment has nothing to do."""
@@ -66,6 +68,9 @@ class Pool:
         self._landlord = landlord
         self._idle: list[Environment] = []
         self._waiting: deque[Waiting] = deque()
+        self._ahead: dict[Environment, Waiting] = {}
+        """Requests that lie in the socket of a busy runtime, the oldest first: they wait, too."""
+        self._patience: asyncio.TimerHandle | None = None
         self._starting = 0
         self._serving = 0
 
@@ -76,11 +81,15 @@ class Pool:
 
     @property
     def load(self) -> PoolLoad:
-        return PoolLoad(len(self._idle), self._starting, self._serving, len(self._waiting))
+        return PoolLoad(len(self._idle), self._starting, self._serving, len(self._waiting) + len(self._ahead))
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._waiting or self._ahead)
 
     @property
     def in_flight(self) -> int:
-        return self._serving + len(self._waiting)
+        return self._serving + len(self._waiting) + len(self._ahead)
 
     def serve_now(self, invocation: Invocation, answer: asyncio.Future[InvokeResult]) -> None:
         """Reuse the environment that was idle for the shortest time: the others may then expire."""
@@ -93,7 +102,8 @@ class Pool:
 
     def oldest_wait_ns(self) -> int:
         """When the request that has waited longest was received; only with requests waiting."""
-        return self._waiting[0].invocation.received_ns
+        first = next(iter(self._ahead.values())) if self._ahead else self._waiting[0]
+        return first.invocation.received_ns
 
     def start(self) -> None:
         """Start one more environment: a provisioned one while any of those is missing."""
@@ -109,6 +119,10 @@ class Pool:
     async def take_snapshot(self) -> None:
         """Raises AwsError with the runtime's own reason if init fails; nothing to do without SnapStart."""
         if self._services.snapshot is None:
+            if self.function.snap_start and self.function.image is not None:
+                kind = self._services.sandboxes.name
+                message = f"images run in the {kind} sandbox here, which has no snapshots (docs/behaviour.md)"
+                raise AwsError("SnapStartException", f"Error: SnapStart: {message}", 400)
             return
         try:
             await self._services.snapshot.ready()
@@ -156,6 +170,20 @@ class Pool:
         for identity in expired(since, now_ns, keep_alive_ns):
             self._stop(idle[identity], "expired")
 
+    @property
+    def idle_longest(self) -> Environment | None:
+        """Whose turn it is to give way when the machine is full; what is provisioned is kept."""
+        return next((environment for environment in self._idle if not self._is_kept(environment)), None)
+
+    def idle_since_ns(self) -> int:
+        """Since when that one is idle; only where there is one."""
+        assert self.idle_longest is not None
+        return self.idle_longest.idle_since_ns
+
+    def evict(self) -> None:
+        assert self.idle_longest is not None
+        self._stop(self.idle_longest, "evicted")
+
     def freeze(self, now_ns: int, grace_ns: int) -> bool:
         """Freeze what has been idle for the grace; whether some idle environment is not frozen yet."""
         left = False
@@ -175,6 +203,8 @@ class Pool:
         for environment in list(self.environments.values()):
             environment.stop("shutdown")
         self.environments.clear()
+        if self._patience is not None:
+            self._patience.cancel()
         for waiting in self._waiting:
             waiting.answer.cancel()
         self._waiting.clear()
@@ -190,20 +220,60 @@ class Pool:
         self._landlord.on_init_over()
 
     def linger_us(self) -> int:
-        return self._landlord.linger_us(bool(self._waiting))
+        return self._landlord.linger_us()
 
     def on_free(self, environment: Environment) -> None:
         self._serving -= 1
         self._free(environment)
         self._landlord.on_request_over()
 
+    def on_next_begun(self, environment: Environment) -> None:
+        del self._ahead[environment]
+        self._serve_waiting()
+        self._send_ahead(environment)
+        self._landlord.on_request_over()
+
+    def on_returned(self, environment: Environment) -> None:
+        self._waiting.appendleft(self._ahead.pop(environment))
+
+    def _send_ahead(self, environment: Environment) -> None:
+        if not self._waiting:
+            return
+        first = self._waiting[0]
+        if environment.send_ahead(first.invocation, _deliver_to(first.answer)):
+            self._ahead[environment] = self._waiting.popleft()
+            if self._patience is None:
+                self._patience = asyncio.get_running_loop().call_later(SHORT_MS / 1000, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        """Whoever is first in line does not wait behind a request that takes long."""
+        late = [e for e in self._ahead if e.busy_ms() > SHORT_MS and e.take_back()]
+        self._waiting.extendleft([self._ahead.pop(environment) for environment in reversed(late)])
+        again = bool(self._ahead)
+        self._patience = asyncio.get_running_loop().call_later(SHORT_MS / 1000, self._lose_patience) if again else None
+        self._serve_waiting()
+
+    def _serve_waiting(self) -> None:
+        """Beside an idle environment a request can wait only until it is known which one its runtime has begun."""
+        while self._waiting and self._idle:
+            self._free(self._idle.pop())
+
+    def _first_in_line(self) -> Waiting | None:
+        if self._waiting:
+            return self._waiting.popleft()
+        for environment in self._ahead:
+            if environment.take_back():
+                return self._ahead.pop(environment)
+        return None
+
     def _free(self, environment: Environment) -> None:
         if environment.state is State.STOPPED:
             return
-        if self._waiting:
-            first = self._waiting.popleft()
+        first = self._first_in_line()
+        if first is not None:
             self._serving += 1
             environment.invoke(first.invocation, _deliver_to(first.answer))
+            self._send_ahead(environment)
         elif self.retired:
             self._stop(environment, "updated")
             self._leave_if_empty()

@@ -9,55 +9,38 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
+from preheat.execution import payloads
 from preheat.execution.channel import Ready, RuntimeListener, Work
+from preheat.execution.extensions_api import PREFIXES, ExtensionsApi
+from preheat.execution.response_body import MODE, STREAMING, Body, StreamedBody, WholeBody, is_streaming, trailing_error
 from preheat.kernel.http import Headers, HttpRequest, HttpResponse
 from preheat.net.http import HttpLimits, HttpServer, Respond
-from preheat.sandbox.network import RUNTIME_API, Isolated, isolated
+from preheat.sandbox.network import Place
 
 _BASE = "/2018-06-01/runtime"
 _JSON = ("Content-Type", "application/json")
 _OK = HttpResponse(202, [_JSON], b'{"status":"OK"}\n')
-MAX_RESPONSE_BYTES = 6_291_556
-"""The largest response: 6 MB and 100 bytes (FIDELITY.md; the same constant in RIE)."""
 _LIMITS = HttpLimits(
     header_bytes=2 * 2**20,  # /error may carry an X-Ray cause of up to 1 MiB in a header
-    body_bytes=MAX_RESPONSE_BYTES,  # of errors; a response has `_ResponseBody`
+    body_bytes=payloads.MAX_RESPONSE_BYTES,  # of errors; a response has a sink
+    message_s=float("inf"),  # a response may be written for as long as its function may run
     idle_s=float("inf"),  # a runtime waits in /next for as long as nothing is asked of it
 )
 
 
-class _ResponseBody:
-    """A response as it comes. Of one that is too large only what proves it is kept: the rest is read and
-    dropped, so that the runtime hears of its mistake instead of a broken connection."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def write(self, data: bytes) -> None:
-        room = MAX_RESPONSE_BYTES + 1 - len(self.data)
-        if room > 0:
-            self.data += data[:room]
-
-    def abort(self) -> None:
-        self.data.clear()
-
-
-def _response_body(request: HttpRequest) -> _ResponseBody | None:
-    return _ResponseBody() if request.method == "POST" and request.path.endswith("/response") else None
-
-
 class RuntimeApiTransport:
-    """`isolated`: each listener in a network namespace of its own, which holds nothing else (takes root)."""
+    """`place` makes where each runtime finds its listener, in a thread; without it, loopback."""
 
-    def __init__(self, *, isolated: bool = False) -> None:
-        self._isolated = isolated
+    def __init__(self, place: Callable[[], Place] | None = None) -> None:
+        self._place = place
 
     async def open(self, listener: RuntimeListener) -> RuntimeApi:
         channel = RuntimeApi(listener)
-        if self._isolated:
-            await channel.listen_apart(await asyncio.to_thread(isolated))
+        if self._place is not None:
+            await channel.listen_at(await asyncio.to_thread(self._place))
         else:
             await channel.listen()
         return channel
@@ -67,8 +50,11 @@ class RuntimeApi:
     """One runtime process's Runtime API."""
 
     def __init__(self, listener: RuntimeListener) -> None:
+        self.extensions_api: ExtensionsApi | None = None
+        """What extensions speak, on the same address."""
         self._listener: RuntimeListener | None = listener
-        self._server = HttpServer(self._handle, _LIMITS, _response_body)
+        self._server = HttpServer(self._handle, _LIMITS, self._response_body)
+        self._place: Place | None = None
         self._address = ""
         self._network_fd: int | None = None
         self._ready = False
@@ -76,14 +62,16 @@ class RuntimeApi:
         self._work: Work | None = None
         self._current: str | None = None
         self._answered: str | None = None
+        self._streamed: StreamedBody | None = None
 
     async def listen(self) -> None:
         self._address = f"127.0.0.1:{await self._server.listen('127.0.0.1', 0)}"
 
-    async def listen_apart(self, place: Isolated) -> None:
-        self._network_fd = place.network_fd
+    async def listen_at(self, place: Place) -> None:
+        self._place, self._address, self._network_fd = place, place.address, place.network_fd
+        if place.guests is not None:
+            self._server = HttpServer(self._from_guests, _LIMITS, self._response_body)
         await self._server.listen_on(place.listener)
-        self._address = "{}:{}".format(*RUNTIME_API)
 
     def child_fd(self) -> int | None:
         return None
@@ -103,14 +91,22 @@ class RuntimeApi:
         self._work = work
         self._hand_over()
 
+    def send_ahead(self, work: Work) -> None:
+        return None  # over HTTP the runtime asks for its next request when it is done with the last
+
     def close(self) -> None:
         self._listener = None
         self.launched()
         self._server.close()
 
+    def _from_guests(self, request: HttpRequest, respond: Respond) -> None:
+        """Others are on the same network: only whom the place admits is the runtime."""
+        if self._place is not None and self._place.guests is not None and request.client_host in self._place.guests:
+            self._handle(request, respond)
+        else:
+            respond(_refusal(403, "AccessDenied", "this is another environment's Runtime API"))
+
     def _handle(self, request: HttpRequest, respond: Respond) -> None:
-        if request.sink is not None:
-            request.body = bytes(request.sink.data)
         path = request.path
         if path == f"{_BASE}/invocation/next":
             self._next(request, respond)
@@ -124,6 +120,8 @@ class RuntimeApi:
                 self._post(request, respond, lambda r: self._result(r, request_id, verb))
             else:
                 respond(_refusal(404, "NotFound", "page not found"))
+        elif self.extensions_api is not None and path.startswith(PREFIXES):
+            self.extensions_api.handle(request, respond)
         else:
             respond(_refusal(404, "NotFound", "page not found"))
 
@@ -134,6 +132,10 @@ class RuntimeApi:
         if self._parked is not None:  # a second /next is tolerated: the later one gets the work
             self._parked(_refusal(410, "Gone", "superseded by a later request for the next invocation"))
         self._parked = respond
+        if self._streamed is not None and self._streamed.broken and self._current is not None:
+            # it has given a response up in the middle and lives on; one that dies is reported by its exit
+            message = "the response ended before it was whole"
+            self._settle(self._current, error=payloads.error("Runtime.TruncatedResponse", message))
         if not self._ready:
             self._ready = True
             if self._listener is not None:
@@ -164,25 +166,58 @@ class RuntimeApi:
         else:
             respond(then(request))
 
+    def _response_body(self, request: HttpRequest) -> Body | None:
+        """Where the body of a response goes, decided by its head."""
+        if request.method != "POST" or not request.path.endswith("/response"):
+            return None
+        ours = self._current is not None and request.path == f"{_BASE}/invocation/{self._current}/response"
+        if ours and self._streamed is None and self._listener is not None and is_streaming(request):
+            stream = self._listener.on_stream(request.header("content-type") or "")
+            if stream is not None:
+                self._streamed = StreamedBody(stream)
+                return self._streamed
+        return WholeBody()
+
     def _result(self, request: HttpRequest, request_id: str, verb: str) -> HttpResponse:
         if request_id != self._current:
             if request_id == self._answered:
                 return _refusal(403, "InvalidStateTransition", "the invocation has been answered already")
             return _refusal(400, "InvalidRequestID", "Invalid request ID")
-        if verb == "response" and len(request.body) > MAX_RESPONSE_BYTES:
-            message = f"Exceeded maximum allowed payload size ({MAX_RESPONSE_BYTES} bytes)."
-            self._settle(request_id)
-            if self._listener is not None:
-                self._listener.on_response(request.body, 0)
-            return _refusal(413, "RequestEntityTooLarge", message)
-        self._settle(request_id)
-        if self._listener is not None:
-            (self._listener.on_response if verb == "response" else self._listener.on_error)(request.body, 0)
+        if verb == "error":
+            self._settle(request_id, error=request.body)
+            return _OK
+        if self._streamed is not None:
+            if request.sink is not self._streamed:
+                return _refusal(403, "InvalidStateTransition", "a response to the invocation has begun already")
+            return self._streamed_result(request, request_id, self._streamed)
+        if request.header(MODE) not in (None, STREAMING):
+            message = "Invalid function response mode"
+            self._settle(request_id, error=payloads.error("Runtime.InvalidResponseModeHeader", message))
+            return _refusal(400, "InvalidFunctionResponseMode", message)
+        body = bytes(request.sink.data)
+        error = trailing_error(request.trailers) if is_streaming(request) else None
+        if len(body) > payloads.MAX_RESPONSE_BYTES and error is None:
+            self._settle(request_id, body)
+            return _too_large(payloads.MAX_RESPONSE_BYTES)
+        self._settle(request_id, body, error)
         return _OK
 
-    def _settle(self, request_id: str) -> None:
-        self._current = None
+    def _streamed_result(self, request: HttpRequest, request_id: str, streamed: StreamedBody) -> HttpResponse:
+        if streamed.too_large:
+            self._settle(request_id, error=payloads.response_too_large(payloads.MAX_STREAM_BYTES))
+            return _too_large(payloads.MAX_STREAM_BYTES)
+        self._settle(request_id, error=trailing_error(request.trailers))
+        return _OK
+
+    def _settle(self, request_id: str, body: bytes = b"", error: bytes | None = None) -> None:
+        self._current = self._streamed = None
         self._answered = request_id
+        if self._listener is None:
+            return
+        if error is None:
+            self._listener.on_response(body, 0)
+        else:
+            self._listener.on_error(error, 0)
 
     def _init_error(self, request: HttpRequest) -> HttpResponse:
         if self._ready:
@@ -202,6 +237,10 @@ def _typed(request: HttpRequest) -> bytes:
     if not given or not isinstance(error, dict):
         return request.body
     return json.dumps({**error, "errorType": given}).encode()
+
+
+def _too_large(limit: int) -> HttpResponse:
+    return _refusal(413, "RequestEntityTooLarge", f"Exceeded maximum allowed payload size ({limit} bytes).")
 
 
 def _refusal(status: int, error_type: str, message: str) -> HttpResponse:

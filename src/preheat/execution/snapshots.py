@@ -25,6 +25,7 @@ class Snapshot:
         self._logs = logs
         self._endpoint_url = endpoint_url
         self._taking = asyncio.Lock()
+        self._log: LogStream | None = None
 
     async def ready(self) -> None:
         """Return once environments can be forked. Raises TemplateError if init fails."""
@@ -34,10 +35,12 @@ class Snapshot:
 
     async def _take(self) -> None:
         """Run init in the template; its output, and what it should not have done, go to a log stream."""
+        self._end_log()
         function = self._function
         name = loglines.stream_name(epoch_ms(), function.version, uuid.uuid4().hex)
-        log = LogStream(self._logs, function.log_group, name)
-        log.add(loglines.init_start(*payloads.runtime_version(function)))
+        self._log = log = LogStream(self._logs, function.log_group, name)
+        if function.image is None:  # an image function's log has no INIT_START (FIDELITY.md, "Log lines")
+            log.add(loglines.init_start(*payloads.runtime_version(function)))
         output = log.open_pipe()
         variables = runtime_variables(function, name, self._endpoint_url, SNAP_START)
         launch = Launch(
@@ -48,6 +51,8 @@ class Snapshot:
             memory_mb=function.memory_mb,
             environ=variables,
             output_fd=output,
+            image=function.image,
+            tmp_mb=function.ephemeral_storage_mb,
         )
         began = time.monotonic()
         status, lines = "error", [""]
@@ -56,7 +61,7 @@ class Snapshot:
             status = ""
         finally:
             log.close_writing(output)
-            log.close_pipe()
+            log.drain()
             init_ms = (time.monotonic() - began) * 1000
             if status:
                 log.add(loglines.init_report(init_ms, "init", status))
@@ -68,3 +73,11 @@ class Snapshot:
 
     def close(self) -> None:
         self.factory.close()
+        self._end_log()
+
+    def _end_log(self) -> None:
+        """The pipe stays open for as long as the template lives: what it or a spare writes later is not lost."""
+        if self._log is not None:
+            self._log.close_pipe()
+            self._log.flush()
+            self._log = None

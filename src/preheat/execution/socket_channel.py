@@ -1,4 +1,8 @@
-"""The socket transport: frames over a socket pair to `guest/preheat_client.py`, which lists them."""
+"""The socket transport: frames over a socket pair to `guest/preheat_client.py`, which lists them.
+
+We keep the runtime's end of the pair as well. Work sent ahead lies unread in it until the runtime asks for its next
+request, one frame at a time; whoever reads it first has it, so reading it ourselves takes it back.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,22 @@ import asyncio
 import socket
 import struct
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
-from preheat.execution.channel import Ready, RuntimeListener, Work
+from preheat.execution.channel import Ahead, Ready, RuntimeListener, Work
 from preheat.kernel.frames import whole_frames
 
 _INVOKE = struct.Struct("!IBIQI")
 _READY = struct.Struct("!QQB")
 _PEAK = struct.Struct("!IB")
+_INVOKED, _AHEAD = b"IA"
 _NEXT, _RESPONSE, _ERROR, _INIT_ERROR = b"NREX"
+_AHEAD_MAX_BYTES = 65_536
+"""Work sent ahead must fit into the socket's buffer as a whole (208 KB by default)."""
+_TELLING_BYTES = 64
+"""So much of a frame tells it from every other: its request id is among them."""
 
 
 class SocketTransport:
@@ -46,20 +57,25 @@ class SocketChannel(asyncio.Protocol):
         return {}
 
     def launched(self) -> None:
-        if self._theirs is not None:
-            self._theirs.close()
-            self._theirs = None
+        pass
 
     def send(self, work: Work) -> None:
         if self._transport is None:
             return  # the runtime has just died: its exit is reported by the sandbox
-        meta = "\0".join((work.request_id, work.arn, work.trace_id, work.client_context)).encode()
-        size = 16 + len(meta) + len(work.event)
-        head = _INVOKE.pack(size, 0x49, work.linger_us, work.deadline_ms, len(meta))
-        self._transport.write(head + meta + work.event)
+        self._transport.write(_frame(_INVOKED, work))
         if work.poll_us:
             self._poll_until = time.monotonic() + work.poll_us / 1e6
             self._loop.call_soon(self._poll)
+
+    def send_ahead(self, work: Work) -> Callable[[], Ahead] | None:
+        transport = self._transport
+        frame = _frame(_AHEAD, work)
+        if transport is None or self._theirs is None or len(frame) > _AHEAD_MAX_BYTES:
+            return None
+        if transport.get_write_buffer_size():
+            return None
+        transport.write(frame)
+        return partial(_take_back, self._theirs, frame)
 
     def _poll(self) -> None:
         """Keep the loop from sleeping until the answer is there or the time is over."""
@@ -68,7 +84,9 @@ class SocketChannel(asyncio.Protocol):
 
     def close(self) -> None:
         self._listener = None
-        self.launched()
+        if self._theirs is not None:
+            self._theirs.close()
+            self._theirs = None
         if self._transport is not None:
             self._transport.abort()
 
@@ -102,3 +120,20 @@ class SocketChannel(asyncio.Protocol):
             listener.on_ready(Ready(started_ns, runtime_ready_ns, bool(own_tmp)))
         elif kind == _INIT_ERROR:
             listener.on_init_error(payload)
+
+
+def _frame(kind: int, work: Work) -> bytes:
+    meta = "\0".join((work.request_id, work.arn, work.trace_id, work.client_context)).encode()
+    size = _INVOKE.size - 5 + len(meta) + len(work.event)
+    return _INVOKE.pack(size, kind, work.linger_us, work.deadline_ms, len(meta)) + meta + work.event
+
+
+def _take_back(theirs: socket.socket, frame: bytes) -> Ahead:
+    telling = frame[:_TELLING_BYTES]
+    try:
+        if theirs.recv(len(telling), socket.MSG_DONTWAIT | socket.MSG_PEEK) != telling:
+            return Ahead.BEHIND
+        theirs.recv(len(frame), socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return Ahead.BEGUN
+    return Ahead.TAKEN

@@ -7,15 +7,19 @@ of what follows the kind), kind (1 byte), payload. `execution.socket_channel` is
   to us      I  invoke      how long to poll for the next one after it, in us (4), deadline in epoch ms (8),
                             length of meta (4), meta, event
                             meta: request id, function ARN, trace id, client context, joined by NUL
+             A  ahead       the same, sent while we serve another request. Until we read it the server may take
+                            it back, so never more than one frame is read at a time
   from us    N  first next  our start and the runtime's readiness, monotonic ns (8 + 8), own /tmp (1)
              R  response    peak memory in KiB (4), 1 if JSON (1), body
              E  error       peak memory in KiB (4), 1 (1), body
              X  init error  body
 """
 
+import contextlib
 import json
 import os
 import resource
+import signal
 import socket
 import struct
 import sys
@@ -26,6 +30,11 @@ _HEAD = struct.Struct("!IB")
 _INVOKE = struct.Struct("!IQI")
 _READY = struct.Struct("!QQB")
 _ANSWER = struct.Struct("!IBIB")
+_MARK = struct.Struct("!IIQ")
+_MARK_TYPE = 0xA55A00FF
+_MAX_RESPONSE_BYTES = 6291556
+_CHUNK_BYTES = 262144
+_PEAK_EVERY_NS = 1000000
 
 
 def run(handler, channel_fd, started_ns, own_tmp):
@@ -34,7 +43,8 @@ def run(handler, channel_fd, started_ns, own_tmp):
     from awslambdaric import bootstrap
 
     channel = socket.socket(fileno=channel_fd)
-    bootstrap_run(bootstrap, handler, SocketClient(channel, started_ns, time.monotonic_ns(), own_tmp))
+    log_fd = int(os.environ["_LAMBDA_TELEMETRY_LOG_FD"])
+    bootstrap_run(bootstrap, handler, SocketClient(channel, started_ns, time.monotonic_ns(), own_tmp, log_fd))
 
 
 def without_native_client():
@@ -93,12 +103,13 @@ class Request:
 class SocketClient:
     """The methods that bootstrap calls of a runtime client (awslambdaric's LambdaRuntimeClient)."""
 
-    def __init__(self, channel, started_ns, runtime_ready_ns, own_tmp):
+    def __init__(self, channel, started_ns, runtime_ready_ns, own_tmp, log_fd):
         from awslambdaric.lambda_runtime_marshaller import LambdaMarshaller
 
         self.marshaller = LambdaMarshaller()
         self._channel = channel
-        self._buffer = bytearray()
+        self._log_fd = log_fd
+        self._ahead = 0
         self._ready = _READY.pack(started_ns, runtime_ready_ns, own_tmp)
         self._announced = False
         self._linger_us = 0
@@ -110,6 +121,9 @@ class SocketClient:
             send_frame(self._channel, b"N", self._ready)
         while True:
             kind, payload = self._receive()
+            if kind == b"A":
+                self._mark_log()
+                break
             if kind == b"I":
                 break
         self._linger_us, deadline_ms, size = _INVOKE.unpack_from(payload)
@@ -137,38 +151,57 @@ class SocketClient:
         else:
             self._channel.sendall(head)
             self._channel.sendall(data)
+        while len(data) > _MAX_RESPONSE_BYTES:
+            signal.pause()  # the server ends this runtime for it: no other request may begin here
+
+    def _mark_log(self):
+        """The server reads our last answer later than we write the next request's output: say where that begins."""
+        self._ahead += 1
+        with contextlib.suppress(OSError):  # the handler may have closed the log
+            os.write(self._log_fd, _MARK.pack(_MARK_TYPE, 0, self._ahead))
 
     def _receive(self):
-        buffer = self._buffer
+        channel = self._channel
         while True:
-            if len(buffer) >= _HEAD.size:
-                size, kind = _HEAD.unpack_from(buffer)
-                end = _HEAD.size + size
-                if len(buffer) >= end:
-                    payload = bytes(memoryview(buffer)[_HEAD.size : end])
-                    del buffer[:end]
-                    return bytes((kind,)), payload
-            data = self._recv()
-            if not data:
+            head = self._wait()
+            if not head:
                 raise ChannelClosed
-            buffer += data
+            try:
+                size, _ = _HEAD.unpack(head)
+                data = channel.recv(min(_HEAD.size + size, _CHUNK_BYTES), socket.MSG_DONTWAIT)
+                break
+            except BlockingIOError:
+                pass  # the server has taken it back
+        size, kind = _HEAD.unpack_from(data)  # of what was read: another frame may have come in its place
+        missing = _HEAD.size + size - len(data)
+        if missing > 0:
+            parts = [data]
+            while missing > 0:
+                parts.append(channel.recv(min(missing, _CHUNK_BYTES)))
+                if not parts[-1]:
+                    raise ChannelClosed
+                missing -= len(parts[-1])
+            data = b"".join(parts)
+        return bytes((kind,)), data[_HEAD.size :]
 
-    def _recv(self):
-        """Poll for a moment where the server says that it pays, then sleep until there is something."""
+    def _wait(self):
+        """The next frame's head, left where it is. Poll for a moment where the server says that it pays, then
+        sleep until there is something."""
         if self._linger_us:
             end_ns = time.monotonic_ns() + self._linger_us * 1000
             while time.monotonic_ns() < end_ns:
                 try:
-                    return self._channel.recv(262144, socket.MSG_DONTWAIT)
+                    return self._channel.recv(_HEAD.size, socket.MSG_DONTWAIT | socket.MSG_PEEK)
                 except BlockingIOError:
                     pass
-        return self._channel.recv(262144)
+        return self._channel.recv(_HEAD.size, socket.MSG_PEEK)
 
 
 class PeakMemory:
     """This process's peak resident memory, from /proc (VmHWM; ru_maxrss starts at the parent's).
 
-    Reading it costs about 7 us, and it can only have grown if pages were faulted in since the last time.
+    Reading it costs about 7 us, and it can only have grown if pages were faulted in since the last time; asking
+    for that costs as much where threads are many, and within a millisecond no more than a few MB can be.
     """
 
     def __init__(self):
@@ -178,8 +211,13 @@ class PeakMemory:
             self._fd = -1
         self._faults = -1
         self._kib = 0
+        self._valid_until_ns = 0
 
     def kib(self):
+        now_ns = time.monotonic_ns()
+        if now_ns < self._valid_until_ns:
+            return self._kib
+        self._valid_until_ns = now_ns + _PEAK_EVERY_NS
         usage = resource.getrusage(resource.RUSAGE_SELF)
         faults = usage.ru_minflt + usage.ru_majflt
         if faults != self._faults:

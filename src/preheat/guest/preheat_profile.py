@@ -192,8 +192,9 @@ class Session:
     def _write(self):
         import json
 
-        recorder = self.recorder
+        recorder, environ = self.recorder, sys.modules["os"].environ
         result = {"marks": self.marks, "nodes": recorder.nodes[: recorder.count], "files": recorder.files}
+        result["roots"] = [environ["LAMBDA_TASK_ROOT"], environ["LAMBDA_RUNTIME_DIR"]]
         if self.usage is not None:
             result.update(self.usage.result())
         data = json.dumps(result).encode("utf-8", "surrogateescape")

@@ -4,10 +4,13 @@ AWS's bootstrap runs init and the before-snapshot hooks, then calls `restore_nex
 that call never returns in the template: it serves fork requests, and returns in each child, which then
 runs the after-restore hooks and asks for work like any other environment (ARCHITECTURE.md, decision 3).
 
-Control socket, frames as in preheat_client: to the server S (snapshot taken; JSON), X (init error), F
-(forked: pid and the pid of its namespace's init or 0), E (a child has ended: pid, status); from it the
-wish for a child (JSON: its /tmp and what must stay reachable below it) with a socket, on which the child
-waits for its orders (JSON: its variables; its output and its channel as descriptors).
+Control socket, frames as in preheat_client: to the server H (a hosted template has begun), S (snapshot taken;
+JSON), X (init error), F (forked: pid and the pid of its namespace's init or 0), E (a child has ended: pid,
+status); from it the wish for a child (JSON: its /tmp and what must stay reachable below it) with a socket,
+on which the child waits for its orders (JSON: its variables; its output and its channel as descriptors).
+
+A template in a container is hosted: `sandbox/fork_host.py` has it forked, once, and goes on forking that.
+The wish for it is {"hosted": true} and its socket the gate, on which every child asks for its orders.
 """
 
 import contextlib
@@ -27,18 +30,29 @@ import preheat_isolation
 _FORKED = struct.Struct("!II")
 _ENDED = struct.Struct("!Ii")
 _MESSAGE_MAX = 262_144
+_MT19937_WORDS = 624
 
 
 def run(handler, control_fd, telemetry_fd):
     """Load the handler, hold at the restore point, serve forks; never returns in the template."""
     import preheat_watch
 
-    watch = preheat_watch.start(os.environ["LAMBDA_TASK_ROOT"])
+    watch = preheat_watch.start(os.environ.get("LAMBDA_TASK_ROOT") or os.getcwd())
     preheat_client.without_native_client()
     from awslambdaric import bootstrap
 
     control = socket.socket(fileno=control_fd)
     preheat_client.bootstrap_run(bootstrap, handler, TemplateClient(control, telemetry_fd, watch))
+
+
+def run_hosted(handler, control_fd):
+    """The same in a container, whose own bootstrap has come as far as this."""
+    telemetry_fd = int(os.environ["_LAMBDA_TELEMETRY_LOG_FD"])
+    for fd in (control_fd, telemetry_fd):
+        os.set_inheritable(fd, False)
+    with socket.socket(fileno=os.dup(control_fd)) as control:
+        preheat_client.send_frame(control, b"H", b"")
+    run(handler, control_fd, telemetry_fd)
 
 
 class TemplateClient:
@@ -65,6 +79,8 @@ class TemplateClient:
         self._client.report_restore_error(restore_error_data)
 
     def wait_next_invocation(self):
+        if self._client is None:
+            self.restore_next()  # an awslambdaric from before SnapStart, which has no hooks either
         return self._client.wait_next_invocation()
 
     def post_invocation_result(self, *arguments):
@@ -83,6 +99,9 @@ class ForkServer:
 
     def serve(self, findings):
         """Serve forks for as long as the server lives; returns, in each child, its runtime client."""
+        # what is done for the first time here is not done in every child, in copied pages
+        _refresh_randomness()
+        _warm_up()
         # what init left behind is garbage now or lives for good: children must not copy pages to find out
         gc.collect()
         gc.freeze()
@@ -101,18 +120,24 @@ class ForkServer:
                 self._reap()
             if self._control.fileno() not in ready:
                 continue
-            data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE_MAX, 1)
+            data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE_MAX, 2)
             if not data:
                 raise preheat_client.ChannelClosed
-            pid, init = self._namespaces.fork()
+            place, directory = json.loads(data), os.getcwd()
+            pid, init = (os.fork(), 0) if "hosted" in place else self._namespaces.fork()
             if pid == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, before)
                 for fd in (awake, waker):
                     os.close(fd)
                 self._control.close()
-                return self._become(json.loads(data), socket.socket(fileno=fds[0]))
-            os.close(fds[0])
+                os.setsid()
+                if "hosted" in place:
+                    os.chdir(directory)  # of our own mount namespace: entering it has led to its root
+                    return self._become(_called_for(fds[0]), True)
+                return self._become(fds, self._own_place(place))
+            for fd in fds:
+                os.close(fd)
             self._inits[pid] = init
             preheat_client.send_frame(self._control, b"F", _FORKED.pack(pid, init))
 
@@ -133,16 +158,24 @@ class ForkServer:
             code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
             preheat_client.send_frame(self._control, b"E", _ENDED.pack(pid, code))
 
-    def _become(self, place, orders_socket):
-        """In the child: a spare until its orders come, then one environment of its own."""
-        os.setsid()
+    def _own_place(self, place):
+        """Whether the child's /tmp is its own."""
         own_tmp = preheat_isolation.own_namespaces(self._namespaces.active) and preheat_isolation.mount_tmp(
             place["tmp"], place["keep"]
         )
         if not own_tmp:
             os.environ["TMPDIR"] = place["tmp"]
+        return own_tmp
+
+    def _become(self, given, own_tmp):
+        """In the child: a spare until its orders come, then one environment of its own.
+
+        `given` are descriptors: where the orders come and, of a spare, what it should copy until then."""
+        orders_socket = socket.socket(fileno=given[0])
         _refresh_randomness()
         _warm_up()
+        if len(given) > 1:
+            _copy_ahead(given[1])
         data, fds, _, _ = socket.recv_fds(orders_socket, _MESSAGE_MAX, 2)
         if not data:
             os._exit(0)
@@ -153,8 +186,27 @@ class ForkServer:
         os.close(fds[0])
         os.environ.update(json.loads(data))
         if len(fds) > 1:
-            return preheat_client.SocketClient(socket.socket(fileno=fds[1]), started_ns, started_ns, own_tmp)
+            return preheat_client.SocketClient(
+                socket.socket(fileno=fds[1]), started_ns, started_ns, own_tmp, self._telemetry_fd
+            )
         return _http_client()
+
+
+def _called_for(gate_fd):
+    """What the child is given: asked for on the gate that all of a hosted template's children share."""
+    gate, (own, others) = socket.socket(fileno=gate_fd), socket.socketpair()
+    with gate, own, others:
+        socket.send_fds(gate, [b"?"], [others.fileno()])
+        others.close()
+        return socket.recv_fds(own, 1, 2)[1]
+
+
+def _copy_ahead(fd):
+    """Have the kernel copy now the pages that another environment wrote to in its first request."""
+    ranges = os.pread(fd, os.fstat(fd).st_size, 0)  # others read the same open file
+    os.close(fd)
+    for address, length in struct.iter_unpack("=QQ", ranges):
+        preheat_isolation.copy_pages(address, length)
 
 
 class _Nobody:
@@ -186,13 +238,21 @@ def _warm_up():
 
 
 def _refresh_randomness():
-    """`random` reseeds itself after a fork (os.register_at_fork), OpenSSL by the pid; numpy must be told.
+    """`random` reseeds itself after a fork (os.register_at_fork); numpy must be told. OpenSSL looks at the pid,
+    which in a PID namespace of its own may be the template's: its generator is fed afresh.
 
     A generator that user code made for itself repeats in every environment, as it does on AWS.
     """
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
-        numpy_random.seed()
+        try:  # the whole state: half of what `seed()` touches
+            words = sys.modules["numpy"].frombuffer(os.urandom(_MT19937_WORDS * 4), dtype="uint32")
+            numpy_random.set_state(("MT19937", words, _MT19937_WORDS))
+        except (TypeError, ValueError):  # user code has put another generator in its place
+            numpy_random.seed()
+    native_ssl = sys.modules.get("_ssl")
+    if native_ssl is not None:
+        native_ssl.RAND_add(os.urandom(32), 32.0)
 
 
 def _http_client():

@@ -11,7 +11,7 @@ class AwsError(Exception):
 
     `code` is the name on the wire (`x-amzn-ErrorType`), `status` the HTTP status, `fields` further
     members of the error's shape (for example `Reason`). `fault` is "User" or "Service": the Lambda API
-    shows it as `Type` in the body.
+    shows it as `Type` in the body, and some of its answers have none ("").
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class AwsError(Exception):
         self.code = code
         self.message = message
         self.status = status
-        self.fault = fault or ("User" if status < 500 else "Service")
+        self.fault = ("User" if status < 500 else "Service") if fault is None else fault
         self.fields: Mapping[str, Any] = fields or {}
 
 

@@ -57,7 +57,7 @@ class InvocationDone(msgspec.Struct, frozen=True):
     """`cold`: this environment's first request; `init_ms` then is its Init Duration as in REPORT.
 
     With SnapStart `restore_ms` stands in its place, and `origin` tells whether the environment was forked
-    on demand ("fork") or ahead of it ("spare").
+    on demand ("fork") or ahead of it ("spare"). `qualifier` is the version or alias that was asked for.
     """
 
     at_ms: float
@@ -83,6 +83,7 @@ class InvocationDone(msgspec.Struct, frozen=True):
     init_type: str = "on-demand"
     restore_ms: float | None = None
     origin: str = "init"
+    qualifier: str | None = None
 
 
 class Throttled(msgspec.Struct, frozen=True):
@@ -91,6 +92,8 @@ class Throttled(msgspec.Struct, frozen=True):
     gateway_request_id: str | None
     function: str
     reason: str
+    version: str = ""
+    qualifier: str | None = None
 
 
 class EnvironmentStopped(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from preheat.kernel.image import ImageProgram
+from preheat.kernel.stream import ResponseStream
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,10 +65,13 @@ class Invocation(msgspec.Struct, frozen=True):
     trace_id: str = ""
     gateway_request_id: str | None = None
     """The id an HTTP client saw as x-amzn-RequestId, where API Gateway stood in between."""
+    stream: ResponseStream | None = None
+    """Where a response that the function streams goes as it is written; None: it is wanted whole."""
 
 
 class InvokeResult(msgspec.Struct, frozen=True):
-    """`function_error` is None or "Unhandled"; `log_tail` is the last 4 KB of the invocation's log."""
+    """`function_error` is None or "Unhandled"; `log_tail` is the last 4 KB of the invocation's log. Of a response
+    that has been streamed `payload` is empty, or the error that ended it."""
 
     payload: bytes
     function_error: str | None
@@ -113,6 +117,17 @@ class FunctionDirectory(Protocol):
 
     def resolve(self, identifier: str, qualifier: str | None = None) -> FunctionVersion:
         """Raise AwsError ResourceNotFoundException (404, `Function not found: <qualified arn>`)."""
+
+
+class EventIntake(Protocol):
+    """Takes events that nobody waits for: what Lambda's InvocationType Event does."""
+
+    def accept_event(self, identifier: str, payload: bytes, request_id: str, trace_id: str) -> None:
+        """Keep the event; it is delivered, retried and sent on as Lambda does. Raises AwsError for what it refuses."""
+
+
+class Functions(FunctionDirectory, EventIntake, Protocol):
+    """Lambda, as API Gateway sees it."""
 
 
 @dataclass(frozen=True, slots=True)

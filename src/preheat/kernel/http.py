@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,8 @@ class HttpRequest:
     tls: bool = False
     sink: Any = None
     """What the front's `stream` returned for this request (`net.contract.BodySink`); the handler's from now on."""
+    trailers: Sequence[tuple[str, str]] = ()
+    """Fields after a chunked body."""
 
     def header(self, name: str) -> str | None:
         """The first value of a header, whatever its case; None where absent."""

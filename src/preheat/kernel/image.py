@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,12 +40,18 @@ class ImageProgram:
     """What an environment of an image function runs: the image, its configuration overridden by the function's."""
 
     layers: tuple[str, ...]
-    """Directories, lowest first."""
+    """Directories, lowest first; none where it is run by its `name`; where a process runs it, what /opt shows."""
     command: tuple[str, ...]
     """Entry point and command in one."""
     working_dir: str = "/"
     environ: Mapping[str, str] = field(default_factory=dict)
     """The image's own variables."""
+    name: str = ""
+    """What Docker's engine knows it by."""
+    root: str = ""
+    """The directory with all of its files, where a process of this machine's own interpreter runs them."""
+    runtime: str = ""
+    """That interpreter, "python3.11" and the like; the image's own where this is ""."""
 
 
 class ImageSource(Protocol):
@@ -64,6 +70,12 @@ class ImageSource(Protocol):
     def unpin(self, holder: str) -> None:
         """The holder needs it no more. No harm where it holds nothing."""
 
+    def pinned(self) -> Collection[str]:
+        """Digests of the images that somebody holds."""
+
+    def layer_files(self, image: ResolvedImage) -> tuple[Path, ...]:
+        """Each layer as it was pushed, lowest first."""
+
     def layer_directories(self, image: ResolvedImage) -> tuple[Path, ...]:
         """Each layer's own directory, lowest first, for an overlay mount; white-outs are overlayfs's own.
 
@@ -73,3 +85,18 @@ class ImageSource(Protocol):
 
     def flat_directory(self, image: ResolvedImage) -> Path:
         """All layers applied in one directory, which works without root. Slow the first time, shared, never written."""
+
+
+class ImagePreparer(Protocol):
+    """Makes images ready for one kind of sandbox."""
+
+    async def prepare(self, image: ResolvedImage) -> ImageProgram:
+        """What an environment needs of the image: all but command, working directory and variables, which are the
+        function's to override. Takes seconds the first time. Raises PreheatError in a sentence."""
+
+    def fit(self, program: ImageProgram) -> ImageProgram:
+        """The program, with the function's overrides in it, as this kind of sandbox can run it. Raises PreheatError
+        where it cannot."""
+
+    def keep(self, digests: Collection[str]) -> None:
+        """No function needs any other image from now on."""

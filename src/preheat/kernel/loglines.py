@@ -59,6 +59,9 @@ def init_start(runtime_version: str, runtime_arn: str) -> str:
 
 
 def restore_start(runtime_version: str, runtime_arn: str) -> str:
+    """Both are "" of an image function, whose runtime is its own (what AWS writes then is unverified)."""
+    if not runtime_version:
+        return "RESTORE_START\n"
     return f"RESTORE_START Runtime Version: {runtime_version}\tRuntime Version ARN: {runtime_arn}\n"
 
 
@@ -67,6 +70,17 @@ def restore_report(restore_ms: float, status: str = "", error_type: str | None =
     line = f"RESTORE_REPORT Restore Duration: {restore_ms:.2f} ms"
     line += f"\tStatus: {status}" if status else ""
     return line + (f"\tError Type: {error_type}\n" if error_type else "\n")
+
+
+def extension(name: str, state: str, events: list[str], error_type: str | None = None) -> str:
+    """What became of an extension at init (seen in public logs, e.g. OpenTelemetry's collector)."""
+    line = f"EXTENSION\tName: {name}\tState: {state}\tEvents: [{', '.join(events)}]"
+    return line + (f"\tError Type: {error_type}\n" if error_type else "\n")
+
+
+def subscribed(name: str, types: list[str]) -> str:
+    """After a subscription to the Telemetry API (as the Logs API's line, "LOGS Name: ..."; unverified)."""
+    return f"TELEMETRY\tName: {name}\tState: Subscribed\tTypes: [{', '.join(kind.capitalize() for kind in types)}]\n"
 
 
 def timed_out(epoch_ms: int, request_id: str, limit_s: float) -> str:

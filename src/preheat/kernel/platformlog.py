@@ -33,6 +33,11 @@ class PlatformLog(Protocol):
 
     def report(self, report: Report, now_ms: int) -> str: ...
 
+    def extension(self, name: str, state: str, events: list[str], error_type: str | None, now_ms: int) -> str: ...
+
+    def subscribed(self, name: str, types: list[str], now_ms: int) -> str:
+        """An extension subscribed to the Telemetry API."""
+
 
 class Report:
     """The figures of a REPORT. `status` is "" for success, else "timeout" or "error"."""
@@ -103,6 +108,12 @@ class TextLog:
             report.restore,
         )
 
+    def extension(self, name: str, state: str, events: list[str], error_type: str | None, now_ms: int) -> str:
+        return loglines.extension(name, state, events, error_type)
+
+    def subscribed(self, name: str, types: list[str], now_ms: int) -> str:
+        return loglines.subscribed(name, types)
+
 
 _LEVELS = {"DEBUG": 0, "INFO": 1, "WARN": 2}
 
@@ -125,8 +136,8 @@ class JsonLog:
 
     def restore_start(self, runtime: tuple[str, str], now_ms: int) -> str:
         version, arn = runtime
-        about = {"runtimeVersion": version, "runtimeVersionArn": arn, **self._function}
-        return self._line("restoreStart", "INFO", about, now_ms)
+        known = {"runtimeVersion": version, "runtimeVersionArn": arn} if version else {}
+        return self._line("restoreStart", "INFO", {**known, **self._function}, now_ms)
 
     def restored(self, restore_ms: float, status: str, error_type: str | None, now_ms: int) -> str:
         record = {"status": status or "success", "metrics": {"durationMs": round(restore_ms, 3)}}
@@ -158,6 +169,14 @@ class JsonLog:
             metrics["restoreDurationMs"], metrics["billedRestoreDurationMs"] = report.restore
         record = {"requestId": report.request_id, "metrics": metrics, "status": report.status or "success"}
         return self._line("report", "WARN" if report.status else "INFO", record | _typed(report.error_type), now_ms)
+
+    def extension(self, name: str, state: str, events: list[str], error_type: str | None, now_ms: int) -> str:
+        record: dict[str, Any] = {"name": name, "state": state, "events": events}
+        return self._line("extension", "WARN" if error_type else "INFO", record | _typed(error_type), now_ms)
+
+    def subscribed(self, name: str, types: list[str], now_ms: int) -> str:
+        record = {"name": name, "state": "Subscribed", "types": types}
+        return self._line("telemetrySubscription", "INFO", record, now_ms)
 
     def _line(self, kind: str, level: str, record: dict[str, Any], now_ms: int) -> str:
         if _LEVELS[level] < self._level:

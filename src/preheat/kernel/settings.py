@@ -42,6 +42,11 @@ class Settings:
     transport: str = "socket"
     """How Python's runtime client speaks to the server: "socket" or "http" (the Runtime API)."""
     sandbox: str = "process"
+    image_sandbox: str = "auto"
+    """Where functions from images run: "container" (runc, no daemon; Linux and root), "docker" (Docker's engine),
+    "process" (Lambda's Python images only, nothing isolated), or "auto": the first of these that this machine has."""
+    docker_host: str = field(default_factory=lambda: os.environ.get("DOCKER_HOST", ""))
+    """Docker's engine, unix:///path; the variable DOCKER_HOST, or the usual sockets where this is ""."""
     container_network: str = "isolated"
     """What functions from images can reach: "isolated" (their own Runtime API) or "host" (all this machine can)."""
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, cast
 import httptools
 
 from preheat.kernel.http import Headers, HttpRequest, HttpResponse
+from preheat.kernel.stream import BrokenOff
 from preheat.net.contract import BodySink, Handler, HttpLimits
 from preheat.net.encoding import BODILESS, encode_head, encode_response, refusal
 from preheat.net.requests import Refused, check_headers, set_target
@@ -148,7 +149,7 @@ class HttpConnection(asyncio.Protocol):
         self._count_header(len(name) + len(value) + 4)
 
     def on_headers_complete(self) -> None:
-        headers, self._headers = self._headers, []  # trailers, which nobody asked for, go where nobody looks
+        headers, self._headers = self._headers, []  # what comes now are trailers: never merged (RFC 9110, 6.5.1)
         self._request = HttpRequest(self._parser.get_method().decode("latin-1"), "", "", headers, b"", self._client)
         self._request.tls = self._tls
         version = self._parser.get_http_version()
@@ -164,7 +165,9 @@ class HttpConnection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         self._body_size += len(body)
         if self._sink is not None:
-            self._sink.write(body)
+            if (room := self._sink.write(body)) is not None and not self._reading_paused:
+                self._pause_reading()
+                room.add_done_callback(lambda _: self._resume_reading())
         elif self._body_size > self._front.limits.body_bytes:
             raise Refused(413, "request body too large")
         else:
@@ -174,6 +177,8 @@ class HttpConnection(asyncio.Protocol):
         self._in_message = self._continue_due = False
         self._since = time.monotonic()
         request, self._sink = self._request, None
+        if self._headers:
+            request.trailers = self._headers
         request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         request.received_ns = time.monotonic_ns()
         keep_alive: bool = self._parser.should_keep_alive()
@@ -261,9 +266,12 @@ class HttpConnection(asyncio.Protocol):
         self._queue.append(turn)
         self._queued_bytes += len(turn.request.body)
         if len(self._queue) >= _PIPELINE_MAX or self._queued_bytes > _PIPELINE_BYTES:
-            self._reading_paused = True
-            if self._transport is not None:
-                self._transport.pause_reading()
+            self._pause_reading()
+
+    def _pause_reading(self) -> None:
+        self._reading_paused = True
+        if self._transport is not None:
+            self._transport.pause_reading()
 
     def _resume_reading(self) -> None:
         if self._reading_paused and self._transport is not None:
@@ -338,6 +346,8 @@ class HttpConnection(asyncio.Protocol):
                     encode_head(response.status, response.headers, b"" if bodiless else framing, keep_alive)
                 )
                 whole = bodiless or turn.request.method == "HEAD" or await self._pump(response, chunked)
+        except BrokenOff as error:
+            log.info("the response to %s %s broke off: %s", turn.request.method, turn.request.path, error)
         except Exception:
             log.exception("the response to %s %s broke off", turn.request.method, turn.request.path)
         finally:

@@ -76,6 +76,7 @@ class Cgroup:
     def __init__(self, paths: list[Path], memory_mb: int | None = None) -> None:
         self.paths = paths
         self._files: dict[str, Path | None] = {}
+        self._period_set = False
         if memory_mb is None:
             return
         for path in paths:
@@ -159,7 +160,9 @@ class Cgroup:
     def limit_cpu(self, share: float | None) -> bool:
         """Let its processes use `share` of one core (None: all there is); False where this is not possible."""
         quota_us = -1 if share is None else max(1000, int(share * CPU_PERIOD_US))
-        if self._write("cpu.cfs_period_us", str(CPU_PERIOD_US)):
+        if not self._period_set:  # once: a cold start waits for each of these writes
+            self._period_set = self._write("cpu.cfs_period_us", str(CPU_PERIOD_US))
+        if self._period_set:
             return self._write("cpu.cfs_quota_us", str(quota_us))
         return self._write("cpu.max", f"{'max' if share is None else quota_us} {CPU_PERIOD_US}")
 
@@ -188,9 +191,15 @@ class Cgroup:
         if file is None:
             return False
         try:
-            file.write_text(text)
+            fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
         except OSError:
             return False
+        try:
+            os.write(fd, text.encode())
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
         return True
 
     def _read(self, name: str) -> str:

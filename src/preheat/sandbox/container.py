@@ -7,32 +7,28 @@ Mounts live in the mount namespace of `container_host`, which dies with this pro
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
-import json
-import logging
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from preheat.kernel.image import ImageProgram
 from preheat.sandbox.cgroup import Cgroup, CgroupParent, is_unified
-from preheat.sandbox.process import MARK, kill_marked, peak_of
+from preheat.sandbox.host_process import Container, HostProcess
+from preheat.sandbox.namespaces import GUEST_MOUNT
+from preheat.sandbox.network import RUNTIME_API
+from preheat.sandbox.process import kill_marked, peak_of
 from preheat.sandbox.protocol import Launch, OnExit
 from preheat.sandbox.runc_spec import TELEMETRY_FD, ContainerPlan, runc_spec
+from preheat.sandbox.tmp_disk import TmpDisks
 
-log = logging.getLogger(__name__)
-
-_PACKET_BYTES = 1 << 20
-_BUFFER_BYTES = 4 << 20
-_CLOSING_S = 5.0
-_HOST = Path(__file__).with_name("container_host.py")
+_GUEST = Path(__file__).parents[1] / "guest"
+_FORK_HOST = "preheat.sandbox.fork_host"
 _DEVICES = Path("/sys/fs/cgroup/devices")
 """Version 1's hierarchy in which runc makes a group for each container."""
 _SKELETON = ("dev", "etc", "opt", "proc", "sys", "tmp", "var/task")
@@ -65,15 +61,22 @@ class ContainerFactory:
 
     name = "container"
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, isolated: bool = True) -> None:
+        """`isolated`: what is forked from a snapshot has a network of its own; others get theirs with the launch."""
+        self.isolated = isolated
         self.root = root.absolute()
         self.group = f"preheat-{hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]}"
         self.cgroups = CgroupParent(self.group)
-        self._host: _HostProcess | None = None
+        self.disks = TmpDisks(self.root)
+        self._host: HostProcess | None = None
 
     @property
     def skeleton(self) -> Path:
         return self.root / ".skeleton"
+
+    def skeletons(self, template: bool) -> list[Path]:
+        """Directories below an image's own layers; a template has one more, for our client."""
+        return [self.skeleton, self.root / ".skeleton-template"] if template else [self.skeleton]
 
     @property
     def state(self) -> Path:
@@ -82,18 +85,22 @@ class ContainerFactory:
     def create(self, environment: str) -> ContainerSandbox:
         return ContainerSandbox(self, environment)
 
-    def host(self) -> _HostProcess:
+    def host(self) -> HostProcess:
         """The process that starts containers; started when first wanted, and again should it die."""
         if self._host is None or self._host.ended:
             for name in _SKELETON:
                 (self.skeleton / name).mkdir(parents=True, exist_ok=True)
             (self.skeleton / "tmp").chmod(0o1777)
             (self.skeleton / "etc" / "hosts").write_text("127.0.0.1 localhost\n")
-            self._host = _HostProcess(self.root)
+            for path in self.skeletons(True)[1:]:
+                path.joinpath(GUEST_MOUNT.strip("/")).mkdir(parents=True, exist_ok=True)
+            self._host = HostProcess(self.root)
         return self._host
 
     def limits(self) -> list[str]:
-        found = ["/tmp of a container is not limited in size: EphemeralStorage is not enforced"]
+        found = []
+        if (why := self.disks.unusable()) is not None:
+            found.append(f"/tmp of a container is not limited in size (EphemeralStorage): {why}")
         if not self.cgroups.paths:
             found.append("memory and process counts of containers are not capped: no writable cgroup")
         return found
@@ -116,6 +123,7 @@ class ContainerFactory:
     def close(self) -> None:
         if self._host is not None:
             self._host.close()
+        self.disks.close()
         self.cgroups.remove()
         self._remove_devices()
 
@@ -130,6 +138,7 @@ class ContainerSandbox:
     """One environment's place: its /tmp, its control group, at most one container."""
 
     origin = "init"
+    output_pipe = ""
 
     def __init__(self, factory: ContainerFactory, environment: str) -> None:
         self._factory = factory
@@ -139,10 +148,12 @@ class ContainerSandbox:
         self.tmp.mkdir(parents=True, exist_ok=True)
         self.tmp.chmod(0o1777)
         self._cgroup: Cgroup | None = None
-        self._container: _Container | None = None
-        self._last: _Container | None = None
+        self._container: Container | None = None
+        self._last: Container | None = None
         self._launches = 0
         self._oom_seen = 0
+        self.forks: socket.socket | None = None
+        """The other end of a fork host's control; what is launched then is a template (`container_template`)."""
 
     def launch(self, launch: Launch, on_exit: OnExit) -> None:
         if launch.image is None:
@@ -154,29 +165,39 @@ class ContainerSandbox:
         directory = self._directory / str(self._launches)
         directory.mkdir()
         group = self._group()
-        self._last = container = _Container(identity, on_exit, self._cgroup)
+        self._last = container = Container(identity, on_exit, self._cgroup, self.forks is not None)
         with contextlib.ExitStack() as handles:
-            fds = self._handles(launch, handles)
+            fds = self._handles(launch, handles) + self._disk(launch, handles)
             message = {
                 "launch": identity,
                 "directory": str(directory),
                 # highest first, as overlayfs wants them
-                "layers": [*reversed(launch.image.layers), str(self._factory.skeleton)],
+                "layers": [*reversed(launch.image.layers), *map(str, self._factory.skeletons(self.forks is not None))],
                 "spec": runc_spec(self._plan(launch, launch.image, group)),
                 "runc": self._argv(identity, directory),
                 "state": str(self._factory.state),
                 "group": group,
+                "tmp": str(self.tmp),
                 "fds": [name for name, _ in fds],
+                **(self._fork_host() if self.forks is not None else {}),
             }
             container.host = self._factory.host()
             container.host.launch(container, message, [fd for _, fd in fds])
         self._container = container
 
+    def _fork_host(self) -> dict[str, Any]:
+        isolated = self._factory.isolated
+        argv = [sys.executable, "-I", "-m", _FORK_HOST, *(["isolated"] if isolated else [])]
+        return {"fork_host": argv, "isolated": isolated}
+
     def _handles(self, launch: Launch, stack: contextlib.ExitStack) -> list[tuple[str, int]]:
         """What the host gets beside the message; `stack` closes what is opened here."""
         fds = [("output", launch.output_fd)]
-        if launch.network_fd is not None:
-            fds.append(("network", launch.network_fd))
+        for name, fd in (("network", launch.network_fd), ("control", launch.control_fd)):
+            if fd is not None:
+                fds.append((name, fd))
+        if self.forks is not None:
+            fds.append(("forks", self.forks.fileno()))
         if self._cgroup is not None:
             opened = [] if is_unified() else [("join", fd) for fd in self._cgroup.open_procs()]
             if (thaw := self._cgroup.open_thaw()) is not None:
@@ -186,15 +207,31 @@ class ContainerSandbox:
             fds += opened
         return fds
 
+    def _disk(self, launch: Launch, stack: contextlib.ExitStack) -> list[tuple[str, int]]:
+        """What the first launch puts at /tmp, where this machine can limit it; a template's is nobody's."""
+        if self._launches > 1 or self.forks is not None:
+            return []
+        try:
+            disk = self._factory.disks.take(launch.tmp_mb)
+        except OSError:  # `limits` says so, where it is foreseeable
+            return []
+        stack.callback(os.close, disk)
+        return [("tmp", disk)]
+
     def _plan(self, launch: Launch, image: ImageProgram, group: str) -> ContainerPlan:
         return ContainerPlan(
             command=image.command,
             working_dir=image.working_dir,
-            environ={**launch.environ, "_LAMBDA_TELEMETRY_LOG_FD": str(TELEMETRY_FD)},
+            environ={
+                **launch.environ,
+                "_LAMBDA_TELEMETRY_LOG_FD": str(TELEMETRY_FD),
+                **(_led_by_us(launch.environ) if self.forks is not None else {}),
+            },
             tmp=str(self.tmp),
             hostname=self._environment[:12],
             group=group,
             memory_mb=launch.memory_mb if is_unified() else None,
+            guest=str(_GUEST) if self.forks is not None else "",
         )
 
     def _group(self) -> str:
@@ -208,8 +245,22 @@ class ContainerSandbox:
         if command is None:
             raise OSError("runc is not installed")
         options = ["--root", str(self._factory.state), "--log", str(directory / "runc.log"), "--log-format", "json"]
-        run = ["run", "--detach", "--no-new-keyring", "--preserve-fds", "1", "--bundle", str(directory)]
+        handed = "1" if self.forks is None else "2"
+        run = ["run", "--detach", "--no-new-keyring", "--preserve-fds", handed, "--bundle", str(directory)]
         return [command, *options, *run, "--pid-file", str(directory / "pid"), identity]
+
+    def kept(self, launch: Launch) -> list[str]:
+        """Nothing that a container needs lies below the machine's /tmp (compare `ProcessSandbox.kept`)."""
+        return []
+
+    def unlimit(self) -> None:
+        if self._cgroup is not None:
+            self._cgroup.unlimit()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the container's first process, on this machine."""
+        return self._container.pid if self._container is not None else None
 
     @property
     def refusal(self) -> str:
@@ -250,111 +301,11 @@ class ContainerSandbox:
         return kills > seen
 
 
-class _Container:
-    """One launch as this process knows it. `pid` once it runs; `on_exit` is called once."""
-
-    def __init__(self, identity: str, on_exit: OnExit, cgroup: Cgroup | None) -> None:
-        self.identity = identity
-        self.on_exit = on_exit
-        self.cgroup = cgroup
-        self.host: _HostProcess | None = None
-        self.pid: int | None = None
-        self.refusal = ""
-
-
-class _HostProcess:
-    """`container_host` as a child process, and its packets."""
-
-    def __init__(self, root: Path) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._root = str(root)
-        self._containers: dict[str, _Container] = {}
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with contextlib.suppress(OSError):
-            self._control.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_SNDBUFFORCE", 32), _BUFFER_BYTES)
-        self._control.setblocking(False)
-        # the mark of what it starts: a later server finds by it what this one leaves
-        argv = [sys.executable, "-I", "-S", str(_HOST), str(theirs.fileno()), f"{MARK}={self._root}"]
-        environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-        with theirs:
-            self._process = subprocess.Popen(
-                argv, env=environ, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
-            )
-        self._loop.add_reader(self._control.fileno(), self._heard)
-
-    @property
-    def ended(self) -> bool:
-        return self._control.fileno() < 0
-
-    def launch(self, container: _Container, message: dict[str, Any], fds: list[int]) -> None:
-        socket.send_fds(self._control, [json.dumps(message).encode()], fds)
-        self._containers[container.identity] = container
-
-    def kill(self, container: _Container) -> None:
-        if container.identity in self._containers and not self.ended:
-            with contextlib.suppress(OSError):  # it has died, and its containers with it
-                self._control.send(json.dumps({"kill": container.identity}).encode())
-
-    def close(self) -> None:
-        """End it and every container. Waits, bounded, until they are gone."""
-        containers = self._end()
-        try:
-            self._process.wait(_CLOSING_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.returncode != 0:
-            self._kill(containers)
-
-    def _heard(self) -> None:
-        while True:
-            try:
-                data = self._control.recv(_PACKET_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self._died()
-                return
-            self._take(json.loads(data))
-
-    def _take(self, message: dict[str, Any]) -> None:
-        if "started" in message:
-            container = self._containers.get(message["started"])
-            if container is not None:
-                container.pid = message["pid"]
-            return
-        container = self._containers.pop(message.get("exited") or message["failed"], None)
-        if container is None:
-            return
-        if "failed" in message:
-            container.refusal = message["why"]
-        container.pid = None
-        container.on_exit(message.get("code", 127))
-
-    def _died(self) -> None:
-        """Its containers live on, but nobody could tell how they end."""
-        log.error("the container host has ended unexpectedly")
-        containers = self._end()
-        self._process.wait()
-        self._kill(containers)
-        for container in containers:
-            container.pid = None
-            container.on_exit(-signal.SIGKILL)
-
-    def _kill(self, containers: list[_Container]) -> None:
-        """What a living host does when it is told to, or when we have gone."""
-        for container in containers:
-            if container.cgroup is not None:
-                container.cgroup.kill()
-        kill_marked(self._root)
-
-    def _end(self) -> list[_Container]:
-        """Close our end; returns the containers it leaves."""
-        if not self.ended:
-            self._loop.remove_reader(self._control.fileno())
-            self._control.close()
-        containers = list(self._containers.values())
-        self._containers.clear()
-        return containers
+def _led_by_us(environ: Mapping[str, str]) -> dict[str, str]:
+    """What makes the image's own bootstrap take our client (`guest/sitecustomize.py`)."""
+    own = environ.get("PYTHONPATH", "")
+    return {
+        "PYTHONPATH": f"{GUEST_MOUNT}:{own}" if own else GUEST_MOUNT,
+        "_PREHEAT_CONTROL_FD": str(TELEMETRY_FD + 1),
+        "AWS_LAMBDA_RUNTIME_API": "{}:{}".format(*RUNTIME_API),  # or its start script would start an emulator
+    }

@@ -5,8 +5,10 @@ behind (PR_SET_CHILD_SUBREAPER), so it learns how a container's first process re
 when the server's end of the control socket closes, however the server went. Packets, JSON each:
 
   to us      {"launch": id, "directory", "layers": [highest first], "spec", "runc": [argv], "state": directory,
-              "group": cgroup path, "fds": what each descriptor is: "output", "network" (a namespace), "join"
-              (a cgroup.procs), "thaw <what to write there>"}
+              "group": cgroup path, "tmp": directory, "fork_host": [argv] or absent, "isolated": whether that
+              is in a new network, "fds": what each descriptor is: "output", "network" (a namespace), "tmp" (a mount
+              for that directory), "join" (a cgroup.procs), "thaw <what to write there>", "control" (for the container),
+              "forks" (for its fork host, which is the first process of its PID namespace and outlives it)}
              {"kill": id}
   from us    {"started": id, "pid"}    {"failed": id, "why"}    {"exited": id, "code"}
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 import array
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import select
@@ -33,6 +36,8 @@ _CLONE_NEWNET = 0x40000000
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REC, _MS_PRIVATE = 0x1, 0x2, 0x4, 0x4000, 0x40000
 _MNT_DETACH = 2
 _PR_SET_CHILD_SUBREAPER = 36
+_MOVE_MOUNT, _MOVE_MOUNT_F_EMPTY_PATH, _HERE = 429, 4, -100
+"""Numbered so on every architecture (scripts/syscall.tbl); the last is AT_FDCWD."""
 _CGROUPS = Path("/sys/fs/cgroup")
 _PACKET_BYTES = 1 << 20
 _MAX_FDS = 16
@@ -55,6 +60,8 @@ class Container:
         self._state = Path(message["state"], self.identity)
         self._group: str = message["group"].strip("/")
         self._thaw: tuple[int, str] | None = None
+        self.fork_host: list[str] = message.get("fork_host", [])
+        self.isolated: bool = message.get("isolated", False)
         self.holder = 0
         self.starter = 0
         self.pid = 0
@@ -116,15 +123,23 @@ class Host:
             self._reap()
             hearing = self._hear()
         poll.unregister(self._control)
+        # fork hosts hear of it themselves, and thaw what they have forked before they end
+        for container in self._containers.values():
+            if not container.fork_host:
+                container.kill()
+        self._see_them_end(poll, woken)
         for container in self._containers.values():
             container.kill()
+        self._see_them_end(poll, woken)
+        if self._last is not None:
+            self._last.remove_parent()
+
+    def _see_them_end(self, poll: select.poll, woken: socket.socket) -> None:
         deadline = time.monotonic() + _DYING_S
         while (self._containers or self._leaving) and time.monotonic() < deadline:
             poll.poll(100)
             _drain(woken)
             self._reap()
-        if self._last is not None:
-            self._last.remove_parent()
 
     def _hear(self) -> bool:
         """Take every packet there is; False once the server has gone."""
@@ -162,11 +177,13 @@ class Host:
             for name, fd in fds:
                 if name.startswith("thaw "):
                     container.keep_thaw(fd, name.removeprefix("thaw "))
+                elif name == "tmp":
+                    _move_mount(fd, message["tmp"])
             container.rootfs.mkdir(parents=True, exist_ok=True)
             _mount_layers(message["layers"], container.rootfs)
             mounted = True
-            container.holder = self._hold(network)
-            _write_spec(message["spec"], container, network is not None)
+            container.holder = self._hold(container, network, dict(fds).get("forks"))
+            _write_spec(message["spec"], container, network is not None or container.isolated)
             container.starter = _start(message["runc"], container, fds)
             self._containers[container.identity] = container
         except OSError as error:
@@ -176,14 +193,18 @@ class Host:
                 self._leave(container)
             self._tell(failed=container.identity, why=str(error))
 
-    def _hold(self, network: int | None) -> int:
+    def _hold(self, container: Container, network: int | None, forks: int | None) -> int:
         """New PID namespace, alive as long as its first process, whose pid is returned; that is in `network` too."""
-        quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in range(3)]
-        _check(_libc.unshare(_CLONE_NEWPID))
+        argv = container.fork_host or _HOLDER
+        quiet = range(2 if container.fork_host else 3)  # a fork host's complaints are ours
+        actions: list[Any] = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in quiet]
+        if forks is not None:
+            actions.append((os.POSIX_SPAWN_DUP2, forks, _CONTAINER_FD))
+        _check(_libc.unshare(_CLONE_NEWPID | (_CLONE_NEWNET if container.isolated else 0)))
         try:
             if network is not None:
                 _check(_libc.setns(network, _CLONE_NEWNET))
-            return os.posix_spawn(_HOLDER[0], _HOLDER, self._holder_environ, file_actions=quiet)
+            return os.posix_spawn(argv[0], argv, self._holder_environ, file_actions=actions)
         finally:
             for kind, home in self._home.items():
                 _check(_libc.setns(home, kind))
@@ -210,8 +231,12 @@ class Host:
                 self._started(container, self._early.pop(container.starter))
             if container.pid in self._early:
                 status = self._early.pop(container.pid)
-                self._leave(container)
+                container.pid = 0
+                if not container.fork_host:
+                    self._leave(container)
                 self._tell(exited=container.identity, code=os.waitstatus_to_exitcode(status))
+            if container.fork_host and not (container.holder or container.starter or container.pid):
+                self._leave(container)
         if not any(container.starter for container in self._containers.values()):
             self._early.clear()
 
@@ -261,6 +286,12 @@ def _mount_layers(layers: list[str], rootfs: Path) -> None:
         os.chdir("/")
 
 
+def _move_mount(fd: int, path: str) -> None:
+    """Attach a mount that is in no namespace yet: in ours, so that it ends with us."""
+    target = ctypes.c_char_p(os.fsencode(path))
+    _check(_libc.syscall(_MOVE_MOUNT, fd, ctypes.c_char_p(b""), _HERE, target, _MOVE_MOUNT_F_EMPTY_PATH))
+
+
 def _escaped(path: str) -> str:
     """Colons and backslashes divide the layers (overlayfs.rst, "Multiple lower layers")."""
     return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
@@ -286,9 +317,11 @@ def _start(argv: list[str], container: Container, fds: list[tuple[str, int]]) ->
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (output, 1), (output, 2)):
             os.dup2(source, target)
-        os.dup2(output, _CONTAINER_FD)
-        os.set_inheritable(_CONTAINER_FD, True)
-        os.closerange(_CONTAINER_FD + 1, 1024)
+        given = [output, *(fd for name, fd in fds if name == "control")]
+        copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _CONTAINER_FD + len(given)) for fd in given]
+        for place, fd in enumerate(copies, _CONTAINER_FD):
+            os.dup2(fd, place)
+        os.closerange(_CONTAINER_FD + len(given), 1024)
         os.chdir(container.directory)
         os.execvp(argv[0], argv)
     finally:

@@ -54,6 +54,7 @@ class FakeContext:
 
 class FakeSandbox:
     origin = "init"
+    output_pipe = ""
     refusal = ""
 
     def __init__(self) -> None:
@@ -128,7 +129,7 @@ class _Runtime:
 
     def _serve(self) -> None:
         now_ns = time.monotonic_ns()
-        client: Any = preheat_client.SocketClient(self._channel, now_ns, now_ns, False)  # type: ignore[no-untyped-call]
+        client: Any = preheat_client.SocketClient(self._channel, now_ns, now_ns, False, self._output_fd)  # type: ignore[no-untyped-call]
         try:
             handler = _load(Path(self._launch.code_dir), self._launch.handler)
         except Exception as error:

@@ -14,20 +14,25 @@ _CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS, _IFF_UP_RUNNING = 0x8914, 0x41
 
 
-@dataclass(frozen=True, slots=True)
-class Isolated:
-    """A listening socket and the descriptor of the network namespace it belongs to; both are the caller's."""
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Place:
+    """Where one runtime finds its Runtime API. Listener and descriptor are the caller's."""
 
     listener: socket.socket
-    network_fd: int
+    address: str
+    """What the runtime is told: host and port."""
+    network_fd: int | None = None
+    """The network namespace to run the runtime in; None where it takes none."""
+    guests: set[str] | None = None
+    """Whose requests are taken, by IP address; None: everybody's who can reach the listener."""
 
 
-def isolated() -> Isolated:
+def isolated() -> Place:
     """Make a network namespace in which nothing but the listener can be reached. Raises OSError; takes root.
 
     Namespaces are a thread's own, and a socket stays where it was made: a thread that ends right after is enough.
     """
-    made: list[Isolated] = []
+    made: list[Place] = []
     failed: list[OSError] = []
 
     def make() -> None:
@@ -44,7 +49,7 @@ def isolated() -> Isolated:
     return made[0]
 
 
-def _make() -> Isolated:
+def _make() -> Place:
     import ctypes
     import fcntl
 
@@ -59,7 +64,8 @@ def _make() -> Isolated:
         listener.bind(RUNTIME_API)
         listener.listen()
         listener.setblocking(False)
-        return Isolated(listener, os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        return Place(listener, "{}:{}".format(*RUNTIME_API), own)
     except OSError:
         listener.close()
         raise

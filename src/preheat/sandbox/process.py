@@ -22,13 +22,16 @@ from pathlib import Path
 
 import preheat
 from preheat.kernel.interpreters import interpreter
+from preheat.kernel.runtimes import is_custom
 from preheat.sandbox.cgroup import Cgroup, CgroupParent, hierarchies
-from preheat.sandbox.protocol import Launch, OnExit
+from preheat.sandbox.protocol import Companions, Launch, OnExit
 from preheat.sandbox.runtimes import Runtimes
 
 log = logging.getLogger(__name__)
 
 _GUEST = Path(preheat.__file__).parent / "guest"
+_NO_RUNTIME = Path("/var/runtime")
+"""LAMBDA_RUNTIME_DIR of a custom runtime, where nothing is."""
 MARK = "_PREHEAT_TMP"
 """In every environment's first process: names its /tmp, and so finds what a dead server left behind."""
 
@@ -74,6 +77,7 @@ class ProcessSandbox:
     """One environment's place: a directory, a cgroup, at most one process tree."""
 
     origin = "init"
+    output_pipe = ""
     refusal = ""
 
     def __init__(self, factory: ProcessFactory, environment: str) -> None:
@@ -86,16 +90,17 @@ class ProcessSandbox:
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._oom_seen = 0
+        self._supervised = False
 
     def launch(self, launch: Launch, on_exit: OnExit) -> None:
         command = interpreter(launch.runtime)
-        runtime_dir = self._factory.runtimes.directory(launch.runtime)
+        runtime_dir = self._runtime_dir(launch.runtime)
         environ = {
             **launch.environ,
             "LAMBDA_TASK_ROOT": launch.code_dir,
             "LAMBDA_RUNTIME_DIR": str(runtime_dir),
             "_LAMBDA_TELEMETRY_LOG_FD": str(launch.output_fd),
-            "_PREHEAT_RUNTIME_DIR": str(runtime_dir),
+            "_PREHEAT_TASK": _task(launch),
             "_PREHEAT_KEEP": os.pathsep.join(self.kept(launch)),
             "_PREHEAT_LAYERS": os.pathsep.join(launch.layer_dirs),
             MARK: str(self.tmp),
@@ -107,6 +112,12 @@ class ProcessSandbox:
         if launch.control_fd is not None:
             environ["_PREHEAT_CONTROL_FD"] = str(launch.control_fd)
             descriptors.append(launch.control_fd)
+        if is_custom(launch.runtime):
+            environ["_PREHEAT_CUSTOM"] = "1"
+        if launch.companions is not None:
+            environ |= _companion_variables(launch.companions)
+            descriptors += [launch.companions.control_fd, launch.companions.output_fd]
+        self._supervised = launch.companions is not None
         if self._cgroup is None and self._factory.cgroups.paths:
             self._cgroup = self._factory.cgroups.child(self._environment, launch.memory_mb)
         process = subprocess.Popen(
@@ -130,9 +141,12 @@ class ProcessSandbox:
 
     def kept(self, launch: Launch) -> list[str]:
         """What of this launch lies below /tmp and must stay reachable under the environment's own /tmp."""
-        runtime_dir = self._factory.runtimes.directory(launch.runtime)
-        layers = map(Path, launch.layer_dirs)
-        return _below_tmp(interpreter(launch.runtime), runtime_dir, Path(launch.code_dir), *layers)
+        read = [Path(path) for path in (launch.code_dir, *launch.layer_dirs)]
+        read += [Path(launch.image.root)] if launch.image is not None else []
+        return _below_tmp(interpreter(launch.runtime), self._runtime_dir(launch.runtime), *read)
+
+    def _runtime_dir(self, runtime: str) -> Path:
+        return _NO_RUNTIME if is_custom(runtime) else self._factory.runtimes.directory(runtime)
 
     def kill(self) -> None:
         process = self._process
@@ -171,7 +185,10 @@ class ProcessSandbox:
 
     def peak_memory_mb(self) -> int:
         if self._process is not None:
-            return peak_of(self._process.pid)
+            pids = _children(self._process.pid) if self._supervised else [self._process.pid]
+            if peak := sum(map(peak_of, pids)):
+                return peak
+        # it has ended: its group's, files that it has read included
         return self._cgroup.peak_memory_mb() if self._cgroup is not None else 0
 
     def out_of_memory(self) -> bool:
@@ -179,6 +196,11 @@ class ProcessSandbox:
         kills = self._cgroup.oom_kills() if self._cgroup is not None else 0
         seen, self._oom_seen = self._oom_seen, kills
         return kills > seen
+
+
+def _task(launch: Launch) -> str:
+    """What /var/task shows: an image's working directory may lie elsewhere."""
+    return launch.code_dir if launch.image is None else f"{launch.image.root}/var/task"
 
 
 def peak_of(pid: int) -> int:
@@ -190,10 +212,26 @@ def peak_of(pid: int) -> int:
         return 0
 
 
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _companion_variables(companions: Companions) -> dict[str, str]:
+    return {
+        "_PREHEAT_SUPERVISOR_FD": str(companions.control_fd),
+        "_PREHEAT_EXTENSIONS_FD": str(companions.output_fd),
+        "_PREHEAT_EXTENSIONS": os.pathsep.join(companions.paths),
+    }
+
+
 def _below_tmp(command: Path, runtime_dir: Path, *code_dirs: Path) -> list[str]:
     """What a runtime reads that lies below /tmp and would vanish under the environment's own /tmp."""
     needed = [*code_dirs, runtime_dir, _GUEST, command.parent.parent, command.resolve().parent.parent]
-    needed += [link.resolve().parent for link in runtime_dir.iterdir() if link.is_symlink()]
+    if runtime_dir.is_dir():
+        needed += [link.resolve().parent for link in runtime_dir.iterdir() if link.is_symlink()]
     tmp = Path("/tmp")
     below = sorted({path for path in map(Path.absolute, needed) if tmp in path.parents})
     return [str(path) for path in below if not any(other in path.parents for other in below)]

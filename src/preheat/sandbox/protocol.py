@@ -10,6 +10,16 @@ from preheat.kernel.image import ImageProgram
 
 
 @dataclass(frozen=True, slots=True)
+class Companions:
+    """External extensions, started before the runtime by a supervisor that is told and tells on `control_fd`
+    (`guest/preheat_supervisor.py`). `output_fd` becomes their stdout and stderr; both stay the caller's."""
+
+    paths: tuple[str, ...]
+    control_fd: int
+    output_fd: int
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """One start of a runtime in an environment.
 
@@ -32,7 +42,11 @@ class Launch:
     """Unpacked layers in the order attached; of two that hold the same module the later one's is found."""
 
     image: ImageProgram | None = None
-    """What to run instead of a handler of `code_dir`; only the container sandbox can."""
+    """What to run instead of a handler of `code_dir`: by the container and docker sandboxes."""
+    tmp_mb: int = 512
+    """Size of /tmp, where the sandbox can limit it."""
+    companions: Companions | None = None
+    """Only the process sandbox can."""
     network_fd: int | None = None
     """The network namespace to run in, the caller's as the others; None: the machine's."""
 
@@ -49,6 +63,8 @@ class Sandbox(Protocol):
 
     origin: str
     """Where the last launch's process came from: "init" (started from nothing), "fork" or "spare"."""
+    output_pipe: str
+    """The named pipe that `Launch.output_fd` must be the writing end of; "" where any pipe will do."""
 
     @property
     def refusal(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from preheat.sandbox.cgroup import PIDS_MAX
+from preheat.sandbox.namespaces import GUEST_MOUNT
 from preheat.sandbox.seccomp import profile
 
 UID, GID = 993, 990
@@ -17,7 +18,7 @@ NOFILE = 1024
 TELEMETRY_FD = 3
 """Where the runtime's client finds the log: the first descriptor that is handed through (runc --preserve-fds 1)."""
 
-_MASKED = [
+MASKED = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -32,7 +33,7 @@ _MASKED = [
     "/sys/firmware",
     "/sys/fs/cgroup",
 ]
-_READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 """Both lists are Docker's and containerd's defaults."""
 _TIGHT = ["nosuid", "noexec", "nodev"]
 
@@ -49,6 +50,8 @@ class ContainerPlan:
     group: str
     memory_mb: int | None
     """None where the server has set the limits already (version 1 control groups)."""
+    guest: str = ""
+    """The directory with our client, for a template of snapshots."""
 
 
 def runc_spec(plan: ContainerPlan) -> dict[str, Any]:
@@ -70,13 +73,13 @@ def runc_spec(plan: ContainerPlan) -> dict[str, Any]:
                 {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
             ],
         },
-        "mounts": _mounts(plan.tmp),
+        "mounts": _mounts(plan.tmp) + _guest(plan.guest),
         "linux": {
             "namespaces": [{"type": "mount"}, {"type": "ipc"}, {"type": "uts"}],
             "cgroupsPath": plan.group,
             "resources": _resources(plan.memory_mb),
-            "maskedPaths": _MASKED,
-            "readonlyPaths": _READ_ONLY,
+            "maskedPaths": MASKED,
+            "readonlyPaths": READ_ONLY,
             "seccomp": profile(),
         },
     }
@@ -103,3 +106,10 @@ def _mounts(tmp: str) -> list[dict[str, Any]]:
         {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*_TIGHT, "ro"]},
         {"destination": "/tmp", "type": "bind", "source": tmp, "options": ["rbind", "rw", "nosuid", "nodev"]},
     ]
+
+
+def _guest(directory: str) -> list[dict[str, Any]]:
+    """Environments do not see it: `namespaces.Places` leaves it out of theirs."""
+    options = ["bind", "ro", "nosuid", "nodev"]
+    mount = {"destination": GUEST_MOUNT, "type": "bind", "source": directory, "options": options}
+    return [mount] if directory else []

@@ -1,4 +1,5 @@
-"""The `snapshot` sandbox: environments forked from a template of the same function (SnapStart).
+"""The `snapshot` sandbox: environments forked from a template of the same function (SnapStart), on the ground of
+the process sandbox or, for functions from images, of the container sandbox.
 
 Init is paid once, by the template; a start is a fork into PID, mount, IPC and UTS namespaces of its own
 with its own /tmp and cgroup. Spares are children forked ahead of demand that wait for their orders.
@@ -18,7 +19,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from preheat.kernel.placement import spares_wanted
+from preheat.sandbox import pages
 from preheat.sandbox.cgroup import Cgroup
+from preheat.sandbox.container import ContainerFactory, ContainerSandbox
+from preheat.sandbox.container_template import ContainerTemplate
 from preheat.sandbox.process import ProcessFactory, ProcessSandbox, peak_of
 from preheat.sandbox.protocol import Launch, OnExit
 from preheat.sandbox.template import Child, Template, TemplateError
@@ -33,8 +37,8 @@ class SnapshotFactory:
 
     name = "snapshot"
 
-    def __init__(self, processes: ProcessFactory, spares_max: int) -> None:
-        self._processes = processes
+    def __init__(self, ground: ProcessFactory | ContainerFactory, spares_max: int) -> None:
+        self._ground = ground
         self._spares_max = spares_max
         self._template: Template | None = None
         self._spares: deque[Forked] = deque()
@@ -44,6 +48,9 @@ class SnapshotFactory:
         self._environ: Mapping[str, str] = {}
         self._keep: list[str] = []
         self._closed = False
+        self._written: int | None = None
+        """Descriptor of what environments write to in their first request (`pages`), once that is known."""
+        self._learning = False
 
     @property
     def died(self) -> bool:
@@ -53,12 +60,12 @@ class SnapshotFactory:
     async def prepare(self, launch: Launch, limit_s: float) -> list[str]:
         """Take the snapshot; returns its warnings, a line each. Raises TemplateError if init fails."""
         self.close()
-        self._closed = False
+        self._closed = self._learning = False
         self._memory_mb = launch.memory_mb
         self._environ = launch.environ
-        place = self._processes.create(uuid.uuid4().hex)
+        place = self._ground.create(uuid.uuid4().hex)
         self._keep = await asyncio.to_thread(place.kept, launch)
-        template = Template(place)
+        template = self._template_in(place)
         try:
             await template.take(launch, limit_s)
             place.unlimit()  # what children touch before they are in a group of their own is charged to the template
@@ -77,10 +84,10 @@ class SnapshotFactory:
         return SnapshotSandbox(self)
 
     def limits(self) -> list[str]:
-        return self._processes.limits()
+        return self._ground.limits()
 
     def reap(self) -> int:
-        return self._processes.reap()
+        return self._ground.reap()
 
     def close(self) -> None:
         """Kill the template and the spares; environments live on."""
@@ -93,6 +100,26 @@ class SnapshotFactory:
         if self._template is not None:
             self._template.close()
             self._template = None
+        if self._written is not None:
+            os.close(self._written)
+            self._written = None
+
+    def learn(self, pid: int) -> None:
+        """Note which pages an environment that has served has written to: the next spares copy them ahead of demand."""
+        if self._learning or not self._spares_max:
+            return
+        self._learning = True
+        noting = asyncio.get_running_loop().run_in_executor(None, pages.written, pid)
+        noting.add_done_callback(functools.partial(self._learnt, self._template))
+
+    def _learnt(self, template: Template | None, noting: asyncio.Future[bytes]) -> None:
+        if template is not self._template or self._closed:
+            return
+        if noting.cancelled() or not noting.result():
+            self._learning = False  # it has just ended: from the next one
+            return
+        self._written = os.memfd_create("written")
+        os.write(self._written, noting.result())
 
     def take(self) -> tuple[Forked, str]:
         """A child with a place of its own, and where it comes from: "spare" or "fork"."""
@@ -105,14 +132,25 @@ class SnapshotFactory:
             spare.discard()
         return self.fork(), "fork"
 
-    def fork(self, place: ProcessSandbox | None = None) -> Forked:
+    def _template_in(self, place: ProcessSandbox | ContainerSandbox) -> Template:
+        if isinstance(self._ground, ContainerFactory) and isinstance(place, ContainerSandbox):
+            return ContainerTemplate(place, self._ground.disks, isolated=self._ground.isolated)
+        return Template(place)
+
+    def fork(self, place: ProcessSandbox | ContainerSandbox | None = None, *, spare: bool = False) -> Forked:
         """A child forked now, in a place of its own or in that of one before it (a reset keeps /tmp)."""
         assert self._template is not None
-        place = place or self._processes.create(uuid.uuid4().hex)
-        child = self._template.fork(str(place.tmp), self._keep)
+        place = place or self._ground.create(uuid.uuid4().hex)
         cgroup = None
-        if self._processes.cgroups.paths:
-            cgroup = self._processes.cgroups.child(uuid.uuid4().hex, self._memory_mb)
+        if self._ground.cgroups.paths:
+            cgroup = self._ground.cgroups.child(uuid.uuid4().hex, self._memory_mb)
+        try:
+            child = self._template.fork(str(place.tmp), self._keep, self._written if spare else None, cgroup)
+        except TemplateError:
+            if cgroup is not None:
+                cgroup.remove()
+            raise
+        if cgroup is not None:
             child.on_pid = functools.partial(_join, cgroup)
         return Forked(child, place, cgroup)
 
@@ -129,7 +167,7 @@ class SnapshotFactory:
             self._spares.pop().discard()
         if len(self._spares) < wanted:
             with contextlib.suppress(TemplateError):  # it has just died: the next start takes it again
-                self._spares.append(self.fork())
+                self._spares.append(self.fork(spare=True))
         if self._taken or len(self._spares) < wanted:
             self._fill_in(_REFILL_S if len(self._spares) < wanted else _SPARE_WINDOW_S)
 
@@ -149,7 +187,7 @@ class Forked:
     """A child, its directory with its /tmp, and the control group it lives in."""
 
     child: Child
-    place: ProcessSandbox
+    place: ProcessSandbox | ContainerSandbox
     cgroup: Cgroup | None
 
     def kill(self) -> None:
@@ -181,11 +219,15 @@ class SnapshotSandbox:
     """One environment's place; a launch is a fork."""
 
     origin = "fork"
-    refusal = ""
+    output_pipe = ""
 
     def __init__(self, factory: SnapshotFactory) -> None:
         self._factory = factory
         self._forked: Forked | None = None
+
+    @property
+    def refusal(self) -> str:
+        return self._forked.child.refusal if self._forked is not None else ""
 
     def launch(self, launch: Launch, on_exit: OnExit) -> None:
         if self._forked is None:
@@ -213,6 +255,8 @@ class SnapshotSandbox:
     def freeze(self) -> None:
         if self._forked is not None:
             self._forked.stop_or_go(signal.SIGSTOP, Cgroup.freeze)
+            if self._forked.child.pid is not None:
+                self._factory.learn(self._forked.child.pid)
 
     def thaw(self) -> None:
         if self._forked is not None:

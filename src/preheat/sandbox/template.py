@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from preheat.kernel.errors import PreheatError
 from preheat.kernel.frames import whole_frames
+from preheat.sandbox.cgroup import Cgroup
 from preheat.sandbox.protocol import Launch, OnExit, Sandbox
 
 _FORKED = struct.Struct("!II")
@@ -43,7 +44,14 @@ class Child:
         self.ended = False
         self.on_pid: Callable[[int], None] | None = None
         self.on_exit: OnExit | None = None
+        self.refusal = ""
+        """Why it has come to no process, where it did not."""
         self._kill_wanted = False
+
+    @property
+    def unwanted(self) -> bool:
+        """It has ended, or will in a moment."""
+        return self.ended or self._kill_wanted
 
     def give_orders(self, environ: dict[str, str], fds: list[int]) -> None:
         """Make it an environment: its own variables, its output and its channel."""
@@ -89,7 +97,8 @@ class Template(asyncio.Protocol):
         self.sandbox = sandbox
         self.warnings: list[dict[str, Any]] = []
         self.died = False
-        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
         self._control: socket.socket | None = None
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
@@ -102,7 +111,7 @@ class Template(asyncio.Protocol):
         ours, theirs = socket.socketpair()
         self._control = ours.dup()
         ours.setblocking(False)
-        await asyncio.get_running_loop().create_connection(lambda: self, sock=ours)
+        await self._loop.create_connection(lambda: self, sock=ours)
         with theirs:
             self.sandbox.launch(replace(launch, control_fd=theirs.fileno()), self._exited)
         try:
@@ -111,16 +120,17 @@ class Template(asyncio.Protocol):
             self.close()
             raise TemplateError(f"init took longer than {limit_s:g} s", b"") from None
 
-    def fork(self, tmp: str, keep: list[str]) -> Child:
+    def fork(self, tmp: str, keep: list[str], written: int | None = None, cgroup: Cgroup | None = None) -> Child:
         """Ask for one more child with its /tmp; its pid follows. Raises TemplateError where the template
-        has died. `keep`: what lies below the machine's /tmp and must stay reachable."""
+        has died. `keep`: what lies below the machine's /tmp and must stay reachable; `written`: a file of
+        pages to copy ahead of demand (`pages.RANGE`); `cgroup`: where the child is to live."""
         if self.died or self._control is None:
             raise TemplateError("the snapshot's template has died", b"")
         ours, theirs = socket.socketpair()
         with theirs:
             try:
                 wish = json.dumps({"tmp": tmp, "keep": keep}).encode()
-                socket.send_fds(self._control, [wish], [theirs.fileno()])
+                socket.send_fds(self._control, [wish], [theirs.fileno(), *([] if written is None else [written])])
             except OSError as error:
                 ours.close()
                 raise TemplateError(f"the snapshot's template has died: {error}", b"") from None
@@ -131,12 +141,15 @@ class Template(asyncio.Protocol):
     def close(self) -> None:
         """Kill the template; children live on. No harm in calling it twice."""
         self.died = True
+        self._close_control()
+        self.sandbox.destroy()
+
+    def _close_control(self) -> None:
         if self._control is not None:
             self._control.close()
             self._control = None
         if self._transport is not None:
             self._transport.abort()
-        self.sandbox.destroy()
 
     # asyncio.Protocol
 
@@ -170,13 +183,16 @@ class Template(asyncio.Protocol):
         """The template itself has ended: before its snapshot init has failed, later nothing more can be forked."""
         self.died = True
         if not self._ready.done():
-            self._ready.set_exception(TemplateError(f"the runtime exited with status {code}", self._init_error))
+            self._ready.set_exception(TemplateError(self._why_ended(code), self._init_error))
         for child in self._forking:
             child.end(1)
         self._forking.clear()
         for pid, child in self._children.items():
             _watch_orphan(pid, child)
         self._children.clear()
+
+    def _why_ended(self, code: int) -> str:
+        return self.sandbox.refusal or f"the runtime exited with status {code}"
 
 
 def _watch_orphan(pid: int, child: Child) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from preheat.aws.cbor_rpc import CborRpc
 from preheat.aws.json_rpc import JsonRpc
 from preheat.aws.model import Operation, ServiceModel, Shape
 from preheat.aws.protocol import WireProtocol
@@ -17,7 +18,7 @@ from preheat.aws.query import Query
 from preheat.aws.rest_json import RestJson
 
 _DIR = Path(__file__).parent / "fixtures" / "protocols"
-_PROTOCOLS = {"rest-json": RestJson, "json": JsonRpc, "query": Query}
+_PROTOCOLS = {"rest-json": RestJson, "json": JsonRpc, "query": Query, "smithy-rpc-v2-cbor": CborRpc}
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 

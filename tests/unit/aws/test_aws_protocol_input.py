@@ -1,5 +1,7 @@
 """AWS's input cases reversed: the request a client must send parses to the parameters it was made from."""
 
+import base64
+
 import pytest
 from protocol_cases import Case, cases, comparable, to_python
 
@@ -33,18 +35,23 @@ def is_exception(case: Case) -> bool:
     return compressed or case.id in EXCEPTIONS
 
 
-PROTOCOLS = ("rest-json", "json", "json_1_0", "query")
+PROTOCOLS = (
+    *("rest-json", "json", "json_1_0", "query"),
+    *("smithy-rpc-v2-cbor", "smithy-rpc-v2-cbor-query-compatible", "json_1_0-query-compatible"),
+)
 INPUT = [case for protocol in PROTOCOLS for case in cases("input", protocol) if not is_exception(case)]
 
 
 def request_of(serialized: dict) -> HttpRequest:
     path, _, query = serialized.get("uri", "/").partition("?")
+    body = serialized.get("body", "")
+    binary = serialized.get("headers", {}).get("smithy-protocol") == "rpc-v2-cbor"
     return HttpRequest(
         serialized.get("method", "POST"),
         path,
         query,
         list(serialized.get("headers", {}).items()),
-        serialized.get("body", "").encode(),
+        base64.b64decode(body) if binary else body.encode(),
     )
 
 

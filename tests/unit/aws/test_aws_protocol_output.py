@@ -12,16 +12,26 @@ from protocol_cases import Case, cases, comparable, to_python
 from preheat.kernel.errors import AwsError
 from preheat.kernel.http import HttpResponse
 
+NO_ID = "botocore reads no request id where an rpcv2Cbor operation has no output"
+QUERY_STATUS = "the case's model has query's status, its answer another; test_metrics_wire.py has such errors"
 # Results that botocore's parsers do not bring back, each with the reason (most are on botocore's own ignore list).
 EXCEPTIONS = {
     "RestJsonHttpPayloadTraitsWithNoBlobBody": "botocore reads no body as an empty blob",
     "RestJsonHttpPayloadWithUnsetUnion": "botocore refuses a union without a member",
     "HttpPrefixHeadersResponse": "the empty prefix takes in every header, the request id too",
     "MediaTypeHeaderOutputBase64": "jsonvalue headers: no service served here has them",
+    "no_output": NO_ID,
+    "NoOutputClientAllowsEmptyCbor": NO_ID,
+    "NoOutputClientAllowsEmptyBody": NO_ID,
+    "QueryCompatibleRpcV2CborCustomCodeError": QUERY_STATUS,
+    "QueryCompatibleAwsJson10CustomCodeError": QUERY_STATUS,
     "QueryXmlLists": "two flattened lists of one element name, which botocore reads as one",
 }
 HEADERS_ONLY = ("RestJsonInputAndOutputWithQuotedStringHeaders", "RestJsonInputAndOutputWithTimestampHeaders")
-PROTOCOLS = ("rest-json", "json", "json_1_0", "query")
+PROTOCOLS = (
+    *("rest-json", "json", "json_1_0", "query"),
+    *("smithy-rpc-v2-cbor", "smithy-rpc-v2-cbor-query-compatible", "json_1_0-query-compatible"),
+)
 OUTPUT = [case for protocol in PROTOCOLS for case in cases("output", protocol) if case.id not in EXCEPTIONS]
 RESULTS = [case for case in OUTPUT if "error" not in case.content and case.id not in HEADERS_ONLY]
 ERRORS = [case for case in OUTPUT if "error" in case.content]

@@ -10,17 +10,18 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
+from unittest import mock
 
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from preheat.execution.channel import Ready, RuntimeListener, Work
-from preheat.execution.environment import Services
+from preheat.execution.channel import Ahead, Ready, RuntimeListener, Work
 from preheat.execution.invoker import PoolInvoker
 from preheat.execution.journal import Journal
+from preheat.execution.runtime import Services
 from preheat.kernel.errors import AwsError
 from preheat.kernel.function import FunctionVersion, Invocation, InvokeResult, LogEvent
 from preheat.kernel.lifecycle import State
@@ -30,6 +31,7 @@ from preheat.sandbox.protocol import Launch, OnExit
 T = TypeVar("T")
 CONCURRENCY = 6
 INITS = 2
+ENVIRONMENTS = 3
 
 
 class Runtime:
@@ -39,9 +41,12 @@ class Runtime:
         self.listener: RuntimeListener | None = None
         self.on_exit: OnExit | None = None
         self.work: Work | None = None
+        self.following: Work | None = None
+        self.unheard = False  # it has answered and gone on, and nobody has heard the answer yet
         self.frozen = False
         self.origin = "init"
         self.refusal = ""
+        self.output_pipe = ""
 
     # channel
 
@@ -62,9 +67,27 @@ class Runtime:
         assert self.work is None, "an environment was given two requests at once"
         self.work = work
 
+    def send_ahead(self, work: Work) -> Callable[[], Ahead]:
+        assert self.work is not None, "an idle environment was sent work ahead"
+        assert self.following is None, "an environment was sent two requests ahead"
+        self.following = work
+        return lambda: self.take_back(work)
+
+    def take_back(self, work: Work) -> Ahead:
+        if self.following is not work:
+            assert self.work is work, "work that has left was taken back"
+            return Ahead.BEGUN
+        self.following = None
+        return Ahead.TAKEN
+
+    def go_on(self) -> None:
+        """Done with the present request; the next one begins if it is there."""
+        self.work, self.following = self.following, None
+
     def close(self) -> None:
         self.listener = None
-        self.work = None
+        self.work = self.following = None
+        self.unheard = False
 
     # sandbox
 
@@ -130,7 +153,11 @@ class NoLogs:
 class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
+        self.now_ns = 10**12
+        self.clock = mock.patch("time.monotonic_ns", self.monotonic_ns)
+        self.clock.start()
         self.loop = asyncio.new_event_loop()
+        self.loop.time = lambda: 0.0  # type: ignore[method-assign]  # no timer fires: that is for the rules to say
         self.directory = tempfile.TemporaryDirectory()
         self.script = Script()
         self.journal = Journal(Path(self.directory.name))
@@ -139,9 +166,14 @@ class Machine(RuleBasedStateMachine):
         self.accepted = self.refused = self.settled = 0
         self.loop.run_until_complete(self._build())
 
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
     async def _build(self) -> None:
         services = Services(self.script, self.script, self.journal, NoLogs(), "http://127.0.0.1:4566")
-        limits = Settings(account_concurrency=CONCURRENCY, max_inits=INITS, keep_alive_s=3600)
+        limits = Settings(
+            account_concurrency=CONCURRENCY, max_inits=INITS, max_environments=ENVIRONMENTS, keep_alive_s=3600
+        )
         self.invoker = PoolInvoker(services, limits)
         self.function = self._next_revision()
 
@@ -163,7 +195,8 @@ class Machine(RuleBasedStateMachine):
 
     def environments(self, *states: State) -> list[Runtime]:
         found = [e for pool in self.invoker.pools for e in pool.environments.values() if e.state in states]
-        return [e._sandbox for e in found if e._sandbox.listener is not None]  # type: ignore[attr-defined]
+        runtimes = [cast(Runtime, environment._sandbox) for environment in found]
+        return [runtime for runtime in runtimes if runtime.listener is not None]
 
     @rule()
     def request(self) -> None:
@@ -174,6 +207,18 @@ class Machine(RuleBasedStateMachine):
         else:
             self.accepted += 1
             self.answers.append(answer)
+
+    @rule(count=st.integers(2, CONCURRENCY))
+    def a_burst(self, count: int) -> None:
+        for _ in range(count):
+            self.request()
+
+    @precondition(lambda self: self.environments(State.INVOKE))
+    @rule(rounds=st.integers(1, 3))
+    def every_handler_answers(self, rounds: int) -> None:
+        for _ in range(rounds):
+            for runtime in self.environments(State.INVOKE):
+                self._answer(runtime, fails=False)
 
     @precondition(lambda self: self.environments(State.INIT, State.REINIT))
     @rule(data=st.data())
@@ -186,13 +231,37 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.environments(State.INVOKE))
     @rule(data=st.data(), fails=st.booleans())
     def the_handler_answers(self, data: st.DataObject, fails: bool) -> None:
-        runtime = data.draw(st.sampled_from(self.environments(State.INVOKE)))
-        listener, runtime.work = runtime.listener, None
+        self._answer(data.draw(st.sampled_from(self.environments(State.INVOKE))), fails)
+
+    def _answer(self, runtime: Runtime, fails: bool) -> None:
+        listener = runtime.listener
         assert listener is not None
+        if not runtime.unheard:
+            runtime.go_on()
+        runtime.unheard = False
         if fails:
             self.inside(lambda: listener.on_error(b'{"errorType":"ValueError"}', 100))
         else:
             self.inside(lambda: listener.on_response(b"1", 100))
+
+    def with_following(self) -> list[Runtime]:
+        return [runtime for runtime in self.environments(State.INVOKE) if runtime.following is not None]
+
+    @precondition(lambda self: self.with_following())
+    @rule(data=st.data())
+    def a_runtime_goes_on_before_its_answer_is_heard(self, data: st.DataObject) -> None:
+        runtime = data.draw(st.sampled_from(self.with_following()))
+        if not runtime.unheard:
+            runtime.go_on()
+            runtime.unheard = True
+
+    @rule()
+    def requests_take_long(self) -> None:
+        for pool in self.invoker.pools:
+            self.now_ns += 10**9
+            if pool._patience is not None:
+                pool._patience.cancel()
+                self.inside(pool._lose_patience)
 
     @precondition(lambda self: self.environments(State.INIT, State.REINIT, State.READY, State.INVOKE))
     @rule(data=st.data(), code=st.sampled_from([0, 1, -9]))
@@ -241,13 +310,16 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_beside_an_idle_environment(self) -> None:
         for pool in self.invoker.pools:
-            assert not (pool.load.waiting and pool.load.idle)
+            begun = len([runtime for runtime in self.environments(State.INVOKE) if runtime.unheard])
+            assert not (pool.load.waiting > begun and pool.load.idle)
 
     @invariant()
     def whoever_waits_is_being_helped(self) -> None:
         for pool in self.invoker.pools:
             if pool.load.waiting:
-                assert pool.load.starting or pool.load.serving or self.invoker._starting == INITS
+                full = self.invoker._starting == INITS or self.invoker._live == ENVIRONMENTS
+                assert pool.load.starting or pool.load.serving or full
+                assert not (full and sum(other.load.idle for other in self.invoker.pools if not other.provisioned))
 
     def teardown(self) -> None:
         self.inside(self.invoker.close)
@@ -261,8 +333,9 @@ class Machine(RuleBasedStateMachine):
         assert started == stopped
         self.journal.close()
         self.loop.close()
+        self.clock.stop()
         self.directory.cleanup()
 
 
 TestInvoker = Machine.TestCase
-TestInvoker.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestInvoker.settings = settings(max_examples=150, stateful_step_count=80, deadline=None)

@@ -27,8 +27,7 @@ def test_what_was_written_before_the_drain_is_there_in_order() -> None:
         sink = Sink()
         stream = LogStream(sink, "group", "stream")
         writing = stream.open_pipe()
-        stream.begin()
-        stream.add("START\n")
+        stream.begin("START\n")
         os.write(writing, b"one\ntwo without end")
         stream.close_writing(writing)
         stream.drain()
@@ -45,7 +44,7 @@ def test_what_was_written_before_the_drain_is_there_in_order() -> None:
 def test_the_tail_is_the_last_4_kb() -> None:
     async def scenario() -> bytes:
         stream = LogStream(Sink(), "group", "stream")
-        stream.begin()
+        stream.begin("START\n")
         for number in range(1000):
             stream.add(f"line {number}\n")
         stream.flush()

@@ -75,3 +75,9 @@ def test_chunks_do_not_matter(parts: list[bytes], data: st.DataObject) -> None:
     cuts = data.draw(st.lists(st.integers(0, len(whole)), max_size=6))
     assert events(whole, cuts) == events(whole)
     assert len(events(whole)) == len(parts)
+
+
+def test_text_before_a_frame_is_no_younger_than_the_frame() -> None:
+    parser = OutputParser()
+    found = parser.feed(b"one\n" + frame(b"framed", NOW - 5) + b"two\n" + frame(b"framed too", NOW + 9), NOW)
+    assert found == [(NOW - 5, "one\n"), (NOW - 5, "framed"), (NOW, "two\n"), (NOW, "framed too")]

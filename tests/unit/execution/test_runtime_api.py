@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from preheat.execution.channel import Ready, Work
-from preheat.execution.runtime_api import MAX_RESPONSE_BYTES, RuntimeApi, RuntimeApiTransport
+from preheat.execution.payloads import MAX_RESPONSE_BYTES
+from preheat.execution.runtime_api import RuntimeApi, RuntimeApiTransport
+from preheat.kernel.stream import ResponseStream
 
 pytestmark = pytest.mark.anyio
 
@@ -29,9 +31,15 @@ class Listener:
     """Keeps what an environment would be told."""
 
     heard: list[tuple[str, bytes]] = field(default_factory=list)
+    stream: ResponseStream | None = None
 
     def on_ready(self, ready: Ready) -> None:
         self.heard.append(("ready", b""))
+
+    def on_stream(self, content_type: str) -> ResponseStream | None:
+        if self.stream is not None:
+            self.stream.begin(content_type, "$LATEST")
+        return self.stream
 
     def on_response(self, body: bytes, peak_kib: int) -> None:
         self.heard.append(("response", body))

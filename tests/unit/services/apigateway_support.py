@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,20 @@ from preheat.kernel.arn import parse_function
 from preheat.kernel.errors import AwsError
 from preheat.kernel.function import FunctionVersion, Invocation, InvokeResult
 from preheat.kernel.http import HttpRequest, HttpResponse
+from preheat.services.apigateway.access_log import AccessLog
 from preheat.services.apigateway.gateway import Gateway
+from preheat.services.apigateway.lambdas import Lambdas
 from preheat.services.apigateway.provider import ApiGatewayProvider
 from preheat.services.apigateway.store import Store
+from preheat.services.apigateway.v2.gateway import HttpGateway
+from preheat.services.apigateway.v2.provider import HttpApiProvider
+from preheat.services.apigateway.v2.store import HttpApiStore
 
 ACCOUNT = "000000000000"
 FUNCTION_ARN = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:iris"
+
+
+HOST = ("Host", "a1.execute-api.localhost:4566")
 
 
 def invoke_uri(function_arn: str = FUNCTION_ARN) -> str:
@@ -33,6 +42,7 @@ class FakeLambda:
         self.behave: Callable[[asyncio.Future[InvokeResult]], None] = self.answer
         self.invocations: list[Invocation] = []
         self.functions: list[FunctionVersion] = []
+        self.events: list[bytes] = []
 
     def resolve(self, identifier: str, qualifier: str | None = None) -> FunctionVersion:
         name, _ = parse_function(identifier)
@@ -46,6 +56,10 @@ class FakeLambda:
         future: asyncio.Future[InvokeResult] = asyncio.get_running_loop().create_future()
         self.behave(future)
         return future
+
+    def accept_event(self, identifier: str, payload: bytes, request_id: str, trace_id: str) -> None:
+        self.resolve(identifier)
+        self.events.append(payload)
 
     def retire(self, function: FunctionVersion) -> None:
         raise AssertionError("the gateway never retires a function")
@@ -137,3 +151,53 @@ class Cloud:
         method = parts.pop("method", "GET")
         request = HttpRequest(method, f"/_aws/execute-api/{api}/{stage}{path}", query, **parts)
         return asyncio.run(self.send(request))
+
+
+class HttpCloud:
+    """The same for HTTP APIs: `call` is the control plane, `ask` the data plane."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "apigatewayv2.db"
+        self.functions = FakeLambda()
+        self.open()
+
+    def open(self) -> None:
+        self.store = HttpApiStore(self.path)
+        self.provider = HttpApiProvider(self.store)
+        self.logs = FakeLogs()
+        lambdas = Lambdas(self.functions, self.functions)
+        self.gateway = HttpGateway(self.store, lambdas, AccessLog(self.logs), ACCOUNT)
+
+    def call(self, operation: str, /, **params: Any) -> dict[str, Any]:
+        http = HttpRequest("POST", "/", headers=[("Host", "127.0.0.1:4566")])
+        context = OperationContext("apigatewayv2", operation, "us-east-1", ACCOUNT, "test", "id", http)
+        result: dict[str, Any] = getattr(self.provider, operation)(context, params)
+        return result
+
+    def api(self, **params: Any) -> str:
+        return str(self.call("create_api", Name="a", ProtocolType="HTTP", **params)["ApiId"])
+
+    def route(self, api: str, key: str, version: str = "2.0", **route: Any) -> None:
+        integration = self.call(
+            "create_integration",
+            ApiId=api,
+            IntegrationType="AWS_PROXY",
+            IntegrationUri=invoke_uri(),
+            PayloadFormatVersion=version,
+        )
+        target = f"integrations/{integration['IntegrationId']}"
+        self.call("create_route", ApiId=api, RouteKey=key, Target=target, **route)
+
+    def ask(self, api: str, path: str, method: str = "GET", **parts: Any) -> HttpResponse:
+        path, _, query = path.partition("?")
+        parts.setdefault("headers", [HOST])
+
+        async def ask() -> HttpResponse:
+            answered: asyncio.Future[HttpResponse] = asyncio.get_running_loop().create_future()
+            self.gateway.serve(HttpRequest(method, path, query, **parts), api, path, answered.set_result)
+            return await answered
+
+        return asyncio.run(ask())
+
+    def event(self) -> Any:
+        return json.loads(self.functions.invocations[-1].payload)

@@ -54,8 +54,8 @@ def test_create_rest_api(cloud: Cloud) -> None:
         ({"description": ""}, ("BadRequestException", 400, "Description cannot be an empty string")),
         ({"name": ""}, ("BadRequestException", 400, "Invalid request input")),
         ({"policy": "{}"}, ("NotImplementedException", 501, "policy (resource policies) is not built in")),
-        ({"minimumCompressionSize": 0}, ("NotImplementedException", 501, "minimumCompressionSize (payload com")),
-        ({"endpointConfiguration": {"types": ["X"]}}, ("BadRequestException", 400, "Invalid endpoint type")),
+        ({"minimumCompressionSize": -1}, ("BadRequestException", 400, "Invalid minimum compression size, must be")),
+        ({"endpointConfiguration": {"types": []}}, ("BadRequestException", 400, "REGIONAL Configuration and EDGE")),
     ],
 )
 def test_create_rest_api_refused(cloud: Cloud, params: dict[str, Any], expected: tuple[str, int, str]) -> None:
@@ -214,7 +214,7 @@ def test_methods(cloud: Cloud) -> None:
         ({"authorizationType": "CUSTOM"}, 400, "Invalid authorizer ID specified. Setting the authorization type to"),
         ({"requestValidatorId": "x"}, 400, "Invalid Request Validator identifier specified"),
         ({"requestModels": {"application/json": "petModel"}}, 400, "Invalid model identifier specified: petModel"),
-        ({"authorizationType": "AWS_IAM"}, 501, "authorizationType AWS_IAM is not built"),
+        ({"authorizationType": "OTHER"}, 501, "authorizationType OTHER is not built"),
         ({"authorizationType": "CUSTOM", "authorizerId": "no"}, 400, "Invalid authorizer ID specified. Setting the"),
         (
             {"requestParameters": {"method.request.header.a": True, "method.request.path.a": True}},
@@ -274,9 +274,9 @@ def test_integrations(cloud: Cloud) -> None:
         ({"type": "HTTP"}, 400, "Invalid HTTP endpoint specified for URI"),
         ({"type": "HTTP", "integrationHttpMethod": "GET", "uri": "x"}, 400, "Invalid HTTP endpoint specified for URI"),
         (
-            {"type": "HTTP_PROXY", "integrationHttpMethod": "GET", "uri": "http://example.com/"},
-            501,
-            "an HTTP integration with a target beyond this machine",
+            {"type": "HTTP_PROXY", "integrationHttpMethod": "GET", "uri": "ftp://localhost/"},
+            400,
+            "Invalid HTTP endpoint specified for URI",
         ),
         (
             {"type": "AWS", "integrationHttpMethod": "POST", "uri": "arn:aws:apigateway:us-east-1:sqs:path/0/q"},
@@ -373,8 +373,9 @@ def test_deployments_and_stages(cloud: Cloud) -> None:
         ({"stageName": "default"}, "ConflictException", "Stage already exists"),
         ({"stageName": "a b"}, "BadRequestException", "Stage name only allows a-zA-Z0-9_-"),
         ({"deploymentId": "nosuch"}, "BadRequestException", "Deployment id does not exist"),
-        ({"canarySettings": {"percentTraffic": 1}}, "NotImplementedException", "canarySettings is not built"),
-        ({"cacheClusterEnabled": True}, "NotImplementedException", "cacheClusterEnabled is not built"),
+        ({"canarySettings": {"percentTraffic": 101}}, "BadRequestException", "Percent traffic must be between 0.0"),
+        ({"canarySettings": {"deploymentId": "no"}}, "BadRequestException", "Deployment id does not exist"),
+        ({"documentationVersion": "v1"}, "NotImplementedException", "documentationVersion is not built"),
         ({"restApiId": "nosuch"}, "NotFoundException", f"Invalid API identifier specified {ACCOUNT}:nosuch"),
     ],
 )
@@ -398,7 +399,7 @@ def test_update_stage(cloud: Cloud) -> None:
     assert "variables" not in update("remove", "/variables/b")
     assert update("replace", "/description", "d")["description"] == "d"
     assert update("replace", "/tracingEnabled", "true")["tracingEnabled"] is True
-    assert refusal(lambda: update("replace", "/*/*/caching/enabled", "true"))[1] == 501
+    assert refusal(lambda: update("replace", "/clientCertificateId", "x"))[1] == 501
     assert refusal(lambda: update("replace", "/*/*/throttling/burstLimit", "x"))[1] == 400
     settings = update("replace", "/~1pets/GET/throttling/rateLimit", "2.5")["methodSettings"]
     assert settings["pets/GET"]["throttlingRateLimit"] == 2.5

@@ -1,4 +1,5 @@
-"""The fidelity sheet's section "API Gateway REST" as a table: one row for each of its statements."""
+"""The fidelity sheet's section "API Gateway REST" as a table: one row for each of its statements, and its faults 10 to
+12 as far as they are the gateway's (through a whole server: tests/e2e/test_apigateway_openapi.py)."""
 
 from __future__ import annotations
 
@@ -152,6 +153,14 @@ def validated(body: bytes) -> Callable[[Cloud], Any]:
     return ask
 
 
+def posted(body: bytes) -> Callable[[Cloud], int]:
+    return lambda cloud: cloud.request(cloud.proxy(), method="POST", body=body).status
+
+
+def asked(path: str) -> Callable[[Cloud], int]:
+    return lambda cloud: cloud.request(cloud.proxy(), path).status
+
+
 def reached(form: str) -> Callable[[Cloud], int]:
     def ask(cloud: Cloud) -> int:
         api = cloud.proxy("/{proxy+}", "prod")
@@ -237,6 +246,14 @@ TABLE: list[Row] = [
         ),
         (400, b"{foo=bar}"),
     ),
+    ("fault 10: 7 MB payload", posted(b"x" * 7_000_000), 413),
+    ("fault 10: malformed JSON", validated(b'{"a":'), (400, '{"message":"Invalid request body"}')),
+    ("fault 11: CRLF in a header", answered(b'{"headers": {"a": "b\\r\\nSet-Cookie: c"}}'), INTERNAL),
+    ("fault 11: CRLF in a header's name", answered(b'{"headers": {"a\\r\\nb": "c"}}'), INTERNAL),
+    ("fault 12: %2e%2e", asked("/%2e%2e/x"), 400),
+    ("fault 12: a dot segment", asked("/../x"), 400),
+    ("fault 12: %00", asked("/x%00"), 400),
+    ("fault 12: // within a path", unknown("/known//x", "POST"), UNKNOWN),
     ("URL form 1", reached("/restapis/{id}/prod/_user_request_/x"), 200),
     ("URL form 2", reached("/_aws/execute-api/{id}/prod/x"), 200),
     ("URL form 3", reached("/prod/x {id}.execute-api.localhost:4566"), 200),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apigateway_support import ACCOUNT, Cloud, invoke_uri
+from apigateway_support import ACCOUNT, FUNCTION_ARN, Cloud, invoke_uri
 
 from preheat.kernel.errors import AwsError
 
@@ -145,7 +145,7 @@ def test_put_overwrites_what_the_next_deployment_serves(cloud: Cloud) -> None:
     assert cloud.request(api, "/new").status == 200
     assert cloud.request(api, "/").status == 403
     assert cloud.call("get_rest_api", restApiId=api)["name"] == "new"
-    assert sorted(model["name"] for model in cloud.call("get_models", restApiId=api)["items"]) == ["Empty", "Error"]
+    assert cloud.call("get_models", restApiId=api)["items"] == []
 
 
 @pytest.mark.parametrize(
@@ -190,12 +190,25 @@ def test_invoke_method(cloud: Cloud) -> None:
     assert answer["headers"]["Content-Type"] == "application/json"
     trace = answer["headers"]["X-Amzn-Trace-Id"]
     log = [line.partition(" : ")[2] for line in answer["log"].splitlines()[2:]]
+    function = f"https://lambda.us-east-1.amazonaws.com/2015-03-31/functions/{FUNCTION_ARN}/invocations"
+    endpoint = [line for line in log if line.startswith(("Endpoint", "Received")) and function not in line]
+    assert [line.partition(":")[0] for line in endpoint] == [
+        "Endpoint request headers",
+        "Endpoint request body after transformations",
+        "Received response. Status",
+        "Endpoint response headers",
+        "Endpoint response body before transformations",
+    ]
     assert log == [
         "HTTP Method: GET, Resource Path: /p1",
         "Method request path: {id=p1}",
         "Method request query string: {q=1}",
         "Method request headers: {X-A=b}",
         'Method request body before transformations: {"a": 1}',
+        f"Endpoint request URI: {function}",
+        *endpoint[:2],
+        f"Sending request to {function}",
+        *endpoint[2:],
         "Method response body after transformations: ok",
         f"Method response headers: {{Content-Type=application/json, X-Amzn-Trace-Id={trace}}}",
         "Successfully completed execution",
@@ -210,5 +223,17 @@ def test_invoke_method(cloud: Cloud) -> None:
         {"q": "1"},
         '{"a": 1}',
     )
-    assert (event["headers"]["X-A"], event["stageVariables"]) == ("b", {"v": "1"})
-    assert event["requestContext"]["stage"] == "test-invoke-stage"
+    assert event["stageVariables"] == {"v": "1"}
+    assert (event["headers"], event["multiValueHeaders"]) == ({"X-A": "b"}, {"X-A": ["b"]})
+    context = event["requestContext"]
+    assert (context["stage"], context["path"], context["domainName"]) == (
+        "test-invoke-stage",
+        "/{id}",
+        "testPrefix.testDomainName",
+    )
+    assert (context["identity"]["sourceIp"], context["identity"]["apiKey"]) == (
+        "test-invoke-source-ip",
+        "test-invoke-api-key",
+    )
+    bare = json.loads(cloud.functions.invocations[1].payload)
+    assert (bare["headers"], bare["multiValueHeaders"], bare["body"]) == (None, None, None)

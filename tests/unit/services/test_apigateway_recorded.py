@@ -228,14 +228,8 @@ def test_gateway_responses_inherit_their_familys_default(cloud: Cloud) -> None:
             ("BadRequestException", 400, "Invalid null or empty value in responseParameters"),
         ),
         (
-            patch("wrong-op", "/statusCode", "x"),
-            (
-                "ValidationException",
-                400,
-                "1 validation error detected: Value 'wrong-op' at "
-                "'updateGatewayResponseInput.patchOperations.1.member.op' failed to satisfy constraint: "
-                "Member must satisfy enum value set: [add, remove, move, test, replace, copy]",
-            ),
+            patch("move", "/statusCode", "x"),
+            ("BadRequestException", 400, "Invalid patch operation specified. Must be 'add'|'remove'|'replace'"),
         ),
     ],
 )

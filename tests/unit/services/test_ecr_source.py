@@ -90,16 +90,37 @@ def _in_a_thread(unpack: Callable[[ResolvedImage], Path], image: ResolvedImage) 
         return pool.submit(unpack, image).result()
 
 
-def test_unpacked_layers_are_shared_and_collected_with_the_last_pin(bench: Bench, images: RegistryImages) -> None:
+def test_unpacked_layers_are_shared_and_go_with_the_last_who_needs_them(bench: Bench) -> None:
+    running: set[str] = set()
+    images = RegistryImages(bench.registry, bench.data_dir, lambda: running)
     bench.push_image("one", "v1")
     image = images.resolve("h.x/app:v1")
     images.pin("f", image.digest)
     (directory,) = images.layer_directories(image)
     assert (directory / "one").read_text() == "one"
-    assert asyncio.run(images.collect(-60)) == 0
-    assert images.layer_directories(image) == (directory,)
-    images.unpin("f")
     assert asyncio.run(images.collect()) == 0
+    assert images.layer_directories(image) == (directory,)
+    running.add(str(directory))
+    images.unpin("f")
+    assert asyncio.run(images.collect()) == 0  # an environment of a deleted function still runs from it
     assert directory.is_dir()
-    assert asyncio.run(images.collect(-60)) == 1
+    running.clear()
+    assert asyncio.run(images.collect()) == 1
     assert not directory.exists()
+
+
+def test_a_server_gives_the_disk_back_by_itself(bench: Bench) -> None:
+    images = RegistryImages(bench.registry, bench.data_dir)
+    bench.push_image("one", "v1")
+    image = images.resolve("h.x/app:v1")
+    images.pin("f", image.digest)
+    (directory,) = images.layer_directories(image)
+
+    async def serve() -> None:
+        images.unpin("f")
+        async with asyncio.timeout(20):
+            while directory.exists():
+                await asyncio.sleep(0.02)
+        images.close()
+
+    asyncio.run(serve())

@@ -102,7 +102,10 @@ def test_a_directory_is_a_package(tmp_path: Path) -> None:
             (501, "NotImplementedException", "PackageType Image is not built"),
         ),
         ({"Runtime": "python3.8"}, (400, "InvalidParameterValueException", "no interpreter for runtime python3.8")),
-        ({"FunctionName": "x" * 65}, (400, "ValidationException", "Member must have length less than or equal to 64")),
+        (
+            {"FunctionName": "x" * 65},
+            (400, "InvalidParameterValueException", "Member must have length less than or equal to 64"),
+        ),
         ({"Code": {"ZipFile": b"PK"}}, (400, "InvalidParameterValueException", "Could not unzip uploaded file.")),
     ],
 )

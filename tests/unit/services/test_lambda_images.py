@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from lambda_harness import ARN, CONTEXT, ROLE, FakeInvoker, created, provider_in
 
-from preheat.aws.failures import NOT_BUILT
 from preheat.kernel.errors import AwsError, PreheatError
 from preheat.kernel.image import ImageMissing, ImageUnsupported, ResolvedImage
 from preheat.services.lambda_.images import NoImages
@@ -54,6 +53,12 @@ class FakeImages:
 
     def unpin(self, holder: str) -> None:
         self.pins.pop(holder, None)
+
+    def pinned(self) -> list[str]:
+        return list(self.pins.values())
+
+    def layer_files(self, image: ResolvedImage) -> tuple[Path, ...]:
+        raise NotImplementedError
 
     def layer_directories(self, image: ResolvedImage) -> tuple[Path, ...]:
         if self.problem is not None:
@@ -157,7 +162,7 @@ def test_the_package_type_stays_what_it_is(tmp_path: Path) -> None:
                 ({**IRIS, "ZipFile": b"PK"}, "Please provide ImageUri when updating a function with packageType Image"),
                 (
                     {"FunctionName": "zipped", "ImageUri": f"{HOST}/iris:1"},
-                    "Please do not provide ImageUri when updating a function with packageType Zip",
+                    "Please don't provide ImageUri when updating a function with packageType Zip",
                 ),
             ):
                 with pytest.raises(AwsError, match=message):
@@ -197,7 +202,6 @@ def test_an_image_that_cannot_be_unpacked_fails_the_function_and_an_update_leave
     ("options", "code", "message"),
     [
         ({"Architectures": ["arm64"]}, "InvalidParameterValueException", "the function's Architectures say arm64"),
-        ({"SnapStart": {"ApplyOn": "PublishedVersions"}}, NOT_BUILT, "SnapStart of functions from container images"),
     ],
 )
 def test_what_an_image_function_cannot_have_yet(
@@ -217,6 +221,26 @@ def test_a_machine_without_containers_refuses_saying_why(tmp_path: Path) -> None
         async with provider_in(tmp_path, None, NoImages("runc is not installed")) as provider:
             with pytest.raises(AwsError, match="cannot run on this machine: runc is not installed"):
                 await provider.create_function(CONTEXT, creation())
+
+    asyncio.run(scenario())
+
+
+def test_what_another_start_could_not_run_is_tried_again(tmp_path: Path) -> None:
+    """An engine that is down, an interpreter that is not installed: the function waits for better days."""
+    images = FakeImages(tmp_path)
+
+    async def scenario() -> None:
+        async with provider_in(tmp_path, FakeInvoker(), images) as provider:
+            await provider.create_function(CONTEXT, creation())
+            await provider.settled()
+        images.problem = PreheatError("no Docker engine answers")
+        async with provider_in(tmp_path, FakeInvoker(), images) as provider:
+            shown = provider.get_function_configuration(CONTEXT, IRIS)
+            assert (shown["State"], shown["StateReason"]) == ("Failed", "no Docker engine answers")
+        images.problem = None
+        async with provider_in(tmp_path, FakeInvoker(), images) as provider:
+            assert provider.get_function_configuration(CONTEXT, IRIS)["State"] == "Active"
+            assert provider.resolve("iris").image.command == ("/lambda-entrypoint.sh", "app.handler")
 
     asyncio.run(scenario())
 

@@ -108,7 +108,7 @@ def test_the_answer_by_dicts_is_the_same(tmp_path: Path) -> None:
             "InvalidRequestContentException",
             "Could not parse request body into json: Could not parse payload into json: Unrecognized token 'nope': was "
             "expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')\n"
-            ' at [Source: (byte[])"{"a": nope}"; line: 1, column: 7]',
+            ' at [Source: (byte[])"{"a": nope}"; line: 1, column: 12]',
         ),
         (
             "iris",

@@ -11,7 +11,7 @@ import pytest
 from lambda_harness import ARN, CONTEXT, SOURCE, FakeInvoker, created, creation, provider_in, zipped
 
 from preheat.kernel.errors import AwsError
-from preheat.services.lambda_ import archive
+from preheat.services.lambda_ import archive, urls
 
 IRIS = {"FunctionName": "iris"}
 LAYER = "arn:aws:lambda:us-east-1:000000000000:layer:"
@@ -151,6 +151,12 @@ def test_a_layers_policy(tmp_path: Path) -> None:
 # function URLs
 
 
+@pytest.fixture
+def names_below_localhost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urls, "names_resolve", lambda: True)
+
+
+@pytest.mark.usefixtures("names_below_localhost")
 def test_a_function_url_from_creation_to_deletion(tmp_path: Path) -> None:
     invoker = FakeInvoker()
 
@@ -158,20 +164,20 @@ def test_a_function_url_from_creation_to_deletion(tmp_path: Path) -> None:
         async with provider_in(tmp_path, invoker) as provider:
             await created(provider)
             cors = {"AllowOrigins": ["*"], "MaxAge": 5}
-            made = provider.create_function_url_config(CONTEXT, {**IRIS, "AuthType": "NONE", "Cors": cors})
+            made = await provider.create_function_url_config(CONTEXT, {**IRIS, "AuthType": "NONE", "Cors": cors})
             url_id = made["FunctionUrl"].removeprefix("http://").partition(".")[0]
             assert len(url_id) == 32
             assert made["FunctionUrl"] == f"http://{url_id}.lambda-url.us-east-1.localhost:4599/"
             assert (made["FunctionArn"], made["InvokeMode"]) == (f"{ARN}iris", None), "shown where given"
-            assert provider.get_function_url_config(CONTEXT, IRIS)["InvokeMode"] == "BUFFERED"
+            assert (await provider.get_function_url_config(CONTEXT, IRIS))["InvokeMode"] == "BUFFERED"
             version, url = provider.lookup_url(url_id)
             assert version is provider.resolve("iris")
             assert (url.function_arn, url.auth_type, url.cors) == (f"{ARN}iris", "NONE", cors)
-            provider.update_function_url_config(CONTEXT, {**IRIS, "InvokeMode": "RESPONSE_STREAM"})
+            await provider.update_function_url_config(CONTEXT, {**IRIS, "InvokeMode": "RESPONSE_STREAM"})
             assert provider.lookup_url(url_id)[1].invoke_mode == "RESPONSE_STREAM"
-            assert provider.get_function_url_config(CONTEXT, IRIS)["Cors"] == cors
+            assert (await provider.get_function_url_config(CONTEXT, IRIS))["Cors"] == cors
             with pytest.raises(AwsError) as error:
-                provider.create_function_url_config(CONTEXT, {**IRIS, "AuthType": "NONE"})
+                await provider.create_function_url_config(CONTEXT, {**IRIS, "AuthType": "NONE"})
             assert error.value.message == (
                 f"Failed to create function url config for [functionArn = {ARN}iris]. "
                 "Error message:  FunctionUrlConfig exists for this Lambda function"
@@ -182,11 +188,28 @@ def test_a_function_url_from_creation_to_deletion(tmp_path: Path) -> None:
             provider.delete_function_url_config(CONTEXT, IRIS)
             assert provider.lookup_url(url_id) is None
             with pytest.raises(AwsError, match="The resource you requested does not exist"):
-                provider.get_function_url_config(CONTEXT, IRIS)
+                await provider.get_function_url_config(CONTEXT, IRIS)
 
     asyncio.run(scenario())
 
 
+def test_a_function_url_is_a_path_where_names_below_localhost_lead_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(urls, "names_resolve", lambda: False)
+
+    async def scenario() -> None:
+        async with provider_in(tmp_path) as provider:
+            await created(provider)
+            made = await provider.create_function_url_config(CONTEXT, {**IRIS, "AuthType": "NONE"})
+            start, _, url_id = made["FunctionUrl"].rstrip("/").rpartition("/")
+            assert start == "http://localhost:4599/_aws/lambda-url"
+            assert provider.lookup_url(url_id) is not None
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.usefixtures("names_below_localhost")
 def test_an_aliases_url_follows_the_alias(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with provider_in(tmp_path) as provider:
@@ -194,15 +217,15 @@ def test_an_aliases_url_follows_the_alias(tmp_path: Path) -> None:
             provider.publish_version(CONTEXT, IRIS)
             named = {**IRIS, "Qualifier": "prod", "AuthType": "AWS_IAM"}
             with pytest.raises(AwsError, match="Function does not exist"):
-                provider.create_function_url_config(CONTEXT, named)
+                await provider.create_function_url_config(CONTEXT, named)
             with pytest.raises(AwsError, match="Value '1' at 'qualifier' failed to satisfy constraint"):
-                provider.create_function_url_config(CONTEXT, {**named, "Qualifier": "1"})
+                await provider.create_function_url_config(CONTEXT, {**named, "Qualifier": "1"})
             provider.create_alias(CONTEXT, {**IRIS, "Name": "prod", "FunctionVersion": "1"})
-            made = provider.create_function_url_config(CONTEXT, named)
+            made = await provider.create_function_url_config(CONTEXT, named)
             url_id = made["FunctionUrl"].removeprefix("http://").partition(".")[0]
             version, url = provider.lookup_url(url_id)
             assert (version.version, url.function_arn) == ("1", f"{ARN}iris:prod")
-            configs = provider.list_function_url_configs(CONTEXT, IRIS)["FunctionUrlConfigs"]
+            configs = (await provider.list_function_url_configs(CONTEXT, IRIS))["FunctionUrlConfigs"]
             assert [config["FunctionArn"] for config in configs] == [f"{ARN}iris:prod"]
             provider.delete_alias(CONTEXT, {**IRIS, "Name": "prod"})
             assert provider.lookup_url(url_id) is None

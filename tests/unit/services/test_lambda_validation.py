@@ -67,13 +67,15 @@ def test_what_is_within_the_limits_becomes_a_field(params: dict[str, Any], field
             {"Runtime": "python3.7"},
             "InvalidParameterValueException",
             "The runtime parameter of python3.7 is no longer supported for creating or updating AWS Lambda functions. "
-            "We recommend you use the new runtime (python3.12) while creating or updating functions.",
+            "We recommend you use a supported runtime while creating or updating functions.",
         ),
         (
             {"Runtime": "python2"},
             "InvalidParameterValueException",
             "Value python2 at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: "
-            "[python3.8, python3.9, python3.10, python3.11, python3.12, python3.13, python3.14] or be a valid ARN",
+            "[nodejs20.x, provided.al2023, python3.12, python3.13, nodejs22.x, java17, nodejs16.x, dotnet8, "
+            "python3.10, java11, python3.11, dotnet6, java21, nodejs18.x, provided.al2, ruby3.3, java8.al2, ruby3.2, "
+            "python3.8, python3.9] or be a valid ARN",
         ),
         (
             {"Environment": {"Variables": {"AWS_REGION": "x", "OK": "y"}}},
@@ -105,6 +107,20 @@ def test_the_environment_may_be_4096_bytes_of_json_and_not_one_more() -> None:
         "Lambda was unable to configure your environment variables because the environment variables you have provided "
         f'exceeded the 4KB limit. String measured: {{"KEY":"{fits}x"}}'
     )
+
+
+@pytest.mark.parametrize("package", [0, 52_428_800])
+def test_a_request_to_create_may_have_70167211_bytes_and_not_one_more(package: int) -> None:
+    code = {"ZipFile": bytes(package)}
+    validation.check_request_size(bytes(70_167_211), code)
+    with pytest.raises(AwsError) as refusal:
+        validation.check_request_size(bytes(70_167_212), code)
+    assert (refusal.value.status, refusal.value.code) == (413, "RequestEntityTooLargeException")
+    assert refusal.value.message == "Request must be smaller than 70167211 bytes for the CreateFunction operation"
+
+
+def test_a_package_too_large_is_told_before_the_request_is() -> None:
+    validation.check_request_size(bytes(70_167_212), {"ZipFile": bytes(52_428_801)})
 
 
 @given(st.integers())

@@ -391,7 +391,7 @@ def test_the_first_cuts_database_is_taken_over(tmp_path: Path) -> None:
             (document,) = db.execute("SELECT document FROM versions").fetchone()
             old = {**json.loads(document), "tags": {"a": "b"}, "reserved_concurrency": 7, "policy": [{"Sid": "s"}]}
             del old["pool_id"]
-            for table in ("versions", "attached", "layers", "events"):
+            for table in ("versions", "attached", "layers", "events", "code_signing"):
                 db.execute(f"DROP TABLE {table}")
             db.execute("CREATE TABLE functions (name TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT")
             db.execute("INSERT INTO functions VALUES ('iris', ?)", (json.dumps(old),))

@@ -32,6 +32,10 @@ REPORT = "REPORT RequestId: 1\tDuration: 3.01 ms\tInit Duration: 110.10 ms\t\n"
         ("?ERROR ?WARN", "[INFO] x", False),
         ("?ERROR REPORT", REPORT, True),
         ('"say \\"hi\\""', 'they say "hi"', True),
+        ("%Init Duration: [0-9.]+ ms%", REPORT, True),
+        ("%Init Duration: [a-z]+ ms%", REPORT, False),
+        ("REPORT -%Init%", REPORT, False),
+        ("?%nothing% ?%Dur%", REPORT, True),
     ],
 )
 def test_terms(pattern: str, message: str, matches: bool) -> None:
@@ -69,6 +73,8 @@ DOCUMENT = json.dumps(
         ("{ $.record.metrics.coldStart IS FALSE }", False),
         ("{ $.record.nothing NOT EXISTS }", True),
         ("{ $.record.error NOT EXISTS }", False),
+        ("{ $.type = %^plat.*port$% }", True),
+        ("{ $.type != %plat% }", False),
         ("{ $['user id'] = \"7\" }", True),
         ('{ $.n = "9" || $.record.metrics.durationMs > 1 && $.type = "nope" }', False),
         ('{ ($.n = "5" || $.record.metrics.durationMs > 1) && $.type = "platform.report" }', True),
@@ -86,14 +92,21 @@ def test_json_conditions(pattern: str, matches: bool) -> None:
     [
         ("RequestId:", "Invalid character(s) in term 'RequestId:'"),
         ('"open', "Invalid filter pattern"),
-        ("[ip, user]", "Space-delimited filter patterns are not built"),
-        ("%ERR.*%", "Regular expression filter patterns are not built"),
+        ("[ip, user", "Invalid filter pattern"),
+        ("[..., a, ...]", "more than one ellipsis"),
+        ("[a = ]", "unexpected ''"),
+        ("[a b]", "unexpected 'a'"),
+        ("[(a = 1]", "unexpected"),
+        ("[a > text]", "> needs a number"),
+        ("[a ! b]", "near ' ! b'"),
+        ("%(%", "Invalid regular expression"),
         ("{ $.a = ", "Invalid filter pattern"),
         ("{ $.a }", "Invalid filter pattern"),
         ("{ $.a = 1 && }", "Invalid filter pattern"),
         ("{ ($.a = 1 }", "Invalid filter pattern"),
         ("{ $.a > text }", "Invalid filter pattern: > needs a number"),
-        ("{ $.a = %x% }", "Invalid filter pattern"),
+        ("{ $.a = %(% }", "Invalid regular expression"),
+        ("{ $.a > %x% }", "> needs a number"),
         ("{}", "Invalid filter pattern"),
     ],
 )
@@ -102,6 +115,41 @@ def test_bad_patterns_say_so(pattern: str, message: str) -> None:
         compile_pattern(pattern)
     assert error.value.code == "InvalidParameterException"
     assert message in error.value.message
+
+
+ACCESS = '127.0.0.1 - frank [10/Oct/2000:13:25:15 -0700] "GET /index.html HTTP/1.0" 404 1534'
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ("[ip, id, user, timestamp, request, status_code, bytes]", True),
+        ("[ip, id, user, timestamp, request, status_code]", False),
+        ("[ip, , user, timestamp, request, status_code = 4*, bytes]", True),
+        ("[ip, id, user, timestamp, request, status_code = 404, bytes > 1000]", True),
+        ("[..., status_code = 404, bytes < 1000]", False),
+        ("[ip != 10.*, ...]", True),
+        ("[..., request = *html*, status_code = 4* || status_code = 5*, bytes]", True),
+        ("[..., (b = 1 || b = 1534) && b != 7]", True),
+        ('[ip = "127.0.0.1", ..., b]', True),
+        ("[ip = %^127%, ...]", True),
+        ("[ip, id = 5, ...]", False),
+        ("[ip, id != 5, ...]", True),
+        ("[...]", True),
+    ],
+)
+def test_columns(pattern: str, matches: bool) -> None:
+    assert compile_pattern(pattern)(ACCESS) is matches
+
+
+@given(st.text('[]a1=<>!&|(),.% "', max_size=25), st.text('ab1 "[]', max_size=20))
+def test_no_column_pattern_breaks_more_than_itself(pattern: str, message: str) -> None:
+    refused = ""
+    try:
+        assert compile_pattern(f"[{pattern}]")(message) in (True, False)
+    except AwsError as error:
+        refused = error.code
+    assert refused in ("", "InvalidParameterException")
 
 
 @given(st.text(max_size=40), st.text(max_size=40))

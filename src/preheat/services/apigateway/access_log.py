@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from preheat.kernel.function import LogSink
 from preheat.kernel.http import HttpResponse
@@ -19,22 +21,31 @@ class AccessLog:
         self._streams: set[tuple[str, str]] = set()
 
     def write(self, call: Call, response: HttpResponse, refusal: Refusal | None) -> None:
-        """Write the line, where the stage has a log. Absent variables print as "-" (recorded)."""
+        """Write the line of a REST API's request, where the stage has a log."""
         settings = call.stage.source.access_log_settings
         if not isinstance(settings, AccessLogSettings) or not settings.destination_arn or not settings.format:
             return
-        context = {
-            **call.context(),
-            "status": str(response.status),
-            "responseLength": str(len(response.body)),
-            "responseLatency": str((time.monotonic_ns() - call.started_ns) // 1_000_000),
-        }
+        context = {**call.context(), **answered(response, call.started_ns)}
         if refusal is not None:
             context["error"] = {"message": refusal.message, "responseType": refusal.response_type}
-        line = substitute(str(settings.format), {"context": context}, missing="-")
-        group = str(settings.destination_arn).partition(":log-group:")[2].removesuffix(":*")
-        stream = hashlib.md5(f"{call.stage.api_id}/{call.stage.name}".encode(), usedforsecurity=False).hexdigest()
+        stage = f"{call.stage.api_id}/{call.stage.name}"
+        self.put(str(settings.destination_arn), str(settings.format), stage, context)
+
+    def put(self, destination_arn: str, form: str, stage: str, context: Mapping[str, Any]) -> None:
+        """Write one line to the stage's stream. Absent variables print as "-" (recorded)."""
+        line = substitute(form, {"context": context}, missing="-")
+        group = destination_arn.partition(":log-group:")[2].removesuffix(":*")
+        stream = hashlib.md5(stage.encode(), usedforsecurity=False).hexdigest()
         if (group, stream) not in self._streams:
             self._logs.create_stream(group, stream)
             self._streams.add((group, stream))
         self._logs.put(group, stream, [(int(time.time() * 1000), line)])
+
+
+def answered(response: HttpResponse, started_ns: int) -> dict[str, str]:
+    """What `$context` knows once there is a response."""
+    return {
+        "status": str(response.status),
+        "responseLength": str(len(response.body)),
+        "responseLatency": str((time.monotonic_ns() - started_ns) // 1_000_000),
+    }

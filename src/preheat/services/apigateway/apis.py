@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from preheat.aws.context import OperationContext
 from preheat.services.apigateway import errors
@@ -24,7 +24,9 @@ _ERROR_SCHEMA = (
     '{\n  "$schema" : "http://json-schema.org/draft-04/schema#",\n  "title" : "Error Schema",\n  "type" : "object",\n'
     '  "properties" : {\n    "message" : { "type" : "string" }\n  }\n}'
 )
-_ENDPOINT_TYPES = ("EDGE", "REGIONAL", "PRIVATE")
+_ENDPOINT_TYPES = ("REGIONAL", "EDGE", "PRIVATE")
+_MAX_COMPRESSION_BYTES = 10_485_760
+_BAD_COMPRESSION = f"Invalid minimum compression size, must be between 0 and {_MAX_COMPRESSION_BYTES}"
 
 
 class ApiOperations:
@@ -34,6 +36,9 @@ class ApiOperations:
         self._store = store
 
     def create_rest_api(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        return wire(self._create(params, default_models()))
+
+    def _create(self, params: dict[str, Any], models: list[Model]) -> RestApi:
         _check_new(params)
         root = Resource(id=new_id(10), path="/")
         rest_api = RestApi(
@@ -49,12 +54,13 @@ class ApiOperations:
             policy=present(params.get("policy")),
             tags=present(params.get("tags")),
             disable_execute_api_endpoint=params.get("disableExecuteApiEndpoint", False),
+            minimum_compression_size=_compression_size(params.get("minimumCompressionSize")),
         )
-        self._store.create_api(rest_api, root, default_models())
-        return wire(rest_api)
+        self._store.create_api(rest_api, root, models)
+        return rest_api
 
     def get_rest_api(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        return wire(self._api(context, params).rest_api)
+        return shown_api(self._api(context, params).rest_api)
 
     def get_rest_apis(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         return page([wire(state.rest_api) for state in self._store.apis.values()], params)
@@ -64,8 +70,7 @@ class ApiOperations:
         for patch in patches(params):
             rest_api = _patched(rest_api, patch)
         self._store.put_api(rest_api)
-        # UpdateRestApi shows empty tags where the other operations leave them out (recorded).
-        return {"tags": {}, **wire(rest_api)}
+        return shown_api(rest_api)
 
     def delete_rest_api(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         self._store.delete_api(self._api(context, params).rest_api.id)
@@ -111,8 +116,13 @@ class ApiOperations:
             self._store.put_stage(state.rest_api.id, msgspec.structs.replace(stage, tags=present(tags)))
 
 
+def shown_api(rest_api: RestApi) -> dict[str, Any]:
+    """With its tags, empty or not: neither creation nor the list of APIs shows empty ones (recorded)."""
+    return {"tags": {}, **wire(rest_api)}
+
+
 def default_models() -> list[Model]:
-    """The two that every API is born with (recorded)."""
+    """The two that every API is born with, but for imported ones (recorded: test_import_swagger_api)."""
     return [
         Model(
             id=new_id(6),
@@ -143,19 +153,44 @@ def _check_new(params: dict[str, Any]) -> None:
         raise errors.bad_request("Description cannot be an empty string")
     if params.get("cloneFrom"):
         raise errors.not_built("cloneFrom")
-    if params.get("minimumCompressionSize") is not None:
-        raise errors.not_built("minimumCompressionSize (payload compression)")
     if params.get("policy"):
         raise errors.not_built("policy (resource policies)")
 
 
+def _compression_size(given: int | None) -> int | UnsetType:
+    if given is None:
+        return UNSET
+    if not 0 <= given <= _MAX_COMPRESSION_BYTES:
+        raise errors.bad_request(_BAD_COMPRESSION)
+    return given
+
+
 def _endpoint(given: dict[str, Any]) -> dict[str, Any]:
-    """Edge-optimised over IPv4 unless told otherwise; a private API is always dual-stack (botocore's model)."""
-    types = given.get("types") or ["EDGE"]
-    if any(kind not in _ENDPOINT_TYPES for kind in types):
-        raise errors.bad_request(f"Invalid endpoint type specified. Must be one of: [{', '.join(_ENDPOINT_TYPES)}]")
-    default_ip = "dualstack" if types == ["PRIVATE"] else "ipv4"
-    return {**given, "types": types, "ipAddressType": given.get("ipAddressType", default_ip)}
+    """Edge-optimised over IPv4 unless told otherwise; a private API is always dual-stack (recorded:
+    test_create_rest_api_with_endpoint_configuration, ..._private_type)."""
+    types = given.get("types")
+    if types == []:
+        raise errors.bad_request("REGIONAL Configuration and EDGE Configuration cannot be both DISABLED.")
+    if len(types or ()) > 1:
+        raise errors.bad_request("Cannot create an api with multiple Endpoint Types.")
+    private = types == ["PRIVATE"]
+    ip = given.get("ipAddressType") or ("dualstack" if private else "ipv4")
+    if private and ip != "dualstack":
+        raise errors.bad_request("Only dualstack ipAddressType is supported for Private APIs.")
+    return {**given, "types": types or ["EDGE"], "ipAddressType": ip}
+
+
+def _patched_endpoint(current: dict[str, Any], patch: Patch) -> dict[str, Any]:
+    """Recorded: test_update_rest_api_ip_address_type."""
+    require_replace(patch)
+    if patch.parts[1] == "ipAddressType":
+        if patch.value not in ("ipv4", "dualstack"):
+            raise errors.bad_request("ipAddressType must be either ipv4 or dualstack.")
+        return _endpoint({**current, "ipAddressType": patch.value})
+    if patch.value not in _ENDPOINT_TYPES:
+        raise errors.bad_request(f"Invalid EndpointTypes specified. Valid options are {','.join(_ENDPOINT_TYPES)}")
+    ip = "dualstack" if patch.value == "PRIVATE" else current["ipAddressType"]
+    return _endpoint({**current, "types": [patch.value], "ipAddressType": ip})
 
 
 def _patched(rest_api: RestApi, patch: Patch) -> RestApi:
@@ -173,10 +208,16 @@ def _patched(rest_api: RestApi, patch: Patch) -> RestApi:
         case ("disableExecuteApiEndpoint",):
             require_replace(patch)
             return replace(rest_api, disable_execute_api_endpoint=boolean(patch.value))
-        case ("endpointConfiguration", "types", *_):
+        case ("endpointConfiguration", "types" | "ipAddressType", *_):
+            changed_endpoint = _patched_endpoint(rest_api.endpoint_configuration, patch)
+            return replace(rest_api, endpoint_configuration=changed_endpoint)
+        case ("minimumCompressionSize",):
             require_replace(patch)
-            return replace(rest_api, endpoint_configuration=_endpoint({"types": [patch.value]}))
-        case ("minimumCompressionSize" | "policy" | "endpointConfiguration" as member, *_):
+            if patch.value and not patch.value.isdecimal():
+                raise errors.bad_request(_BAD_COMPRESSION)
+            size = _compression_size(int(patch.value) if patch.value else None)
+            return replace(rest_api, minimum_compression_size=size)
+        case ("policy" | "endpointConfiguration" as member, *_):
             raise errors.not_built(member)
         case _:
             raise errors.bad_request(f"Invalid patch path {patch.path}")

@@ -47,6 +47,9 @@ class Authorization:
         method = call.route.method
         if method.authorization_type == "NONE":
             return
+        if method.authorization_type == "AWS_IAM":
+            _check_signed(call)
+            return
         authorizer = call.stage.deployment.authorizers.get(str(method.authorizer_id))
         if method.authorization_type != "CUSTOM" or authorizer is None:
             raise Refused(refusals.AUTHORIZER_FAILED, f"{method.authorization_type} has no usable authorizer")
@@ -62,7 +65,7 @@ class Authorization:
     async def ask(self, call: Call, authorizer: Authorizer) -> tuple[Answer, int]:
         """The authorizer's answer, cached or fresh, and the milliseconds it took."""
         identity = _identity(call, authorizer)
-        ttl_s = authorizer.authorizer_result_ttl_in_seconds
+        ttl_s = authorizer.ttl_s
         key = (call.stage.api_id, call.stage.name, call.stage.deployment_id, authorizer.id, *identity)
         now_s = time.monotonic()
         cached = self._cache.get(key) if identity else None
@@ -74,6 +77,10 @@ class Authorization:
                 self._cache.clear()
             self._cache[key] = (now_s + ttl_s, answer)
         return answer, int((time.monotonic() - now_s) * 1000)
+
+    async def ask_anew(self, call: Call, authorizer: Authorizer) -> Answer:
+        """The authorizer's own answer, whatever is cached. Raises Refused."""
+        return await self._invoke(call, authorizer, _event(call, authorizer, _identity(call, authorizer)))
 
     async def _invoke(self, call: Call, authorizer: Authorizer, event: dict[str, Any]) -> Answer:
         match = LAMBDA_URI.fullmatch(authorizer.authorizer_uri)
@@ -103,6 +110,23 @@ class Authorization:
             raise Refused(refusals.EXPLICIT_DENY)
         if verdict is Verdict.NEITHER:
             raise Refused(refusals.ACCESS_DENIED)
+
+
+def _check_signed(call: Call) -> None:
+    """With AWS_IAM a signature must be there, in the header or the query; whose it is does not matter here.
+
+    Raise Refused: 403 as for an unknown route, which is AWS's answer to an unsigned request.
+    """
+    header = call.request.header("authorization") or ""
+    scope = header if header.startswith("AWS4-HMAC-SHA256 ") else call.query().get("X-Amz-Credential", "")
+    key = re.search(r"(?:Credential=|^)([^/,\s]+)/\d{8}/", scope)
+    if key is None:
+        raise Refused(refusals.MISSING_AUTHENTICATION_TOKEN, "the request is not signed")
+    account = call.stage.account_id
+    user = f"arn:aws:iam::{account}:root"
+    call.event["requestContext"]["identity"].update(
+        accessKey=key[1], accountId=account, caller=account, user=account, userArn=user
+    )
 
 
 def _identity(call: Call, authorizer: Authorizer) -> tuple[str, ...]:

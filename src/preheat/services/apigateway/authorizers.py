@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from msgspec import UNSET, UnsetType
+
 from preheat.aws.context import OperationContext
 from preheat.services.apigateway import errors
 from preheat.services.apigateway.apis import ApiOperations
@@ -22,22 +24,12 @@ class AuthorizerOperations(ApiOperations):
     """Create, Get, Update, Delete of Authorizer."""
 
     def create_authorizer(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        state = self._api(context, params)
-        if params.get("type") not in ("TOKEN", "REQUEST"):
-            raise errors.not_built(f"authorizer type {params.get('type')} (TOKEN and REQUEST are)")
-        authorizer = _checked(
-            Authorizer(
-                id=new_id(6),
-                name=params["name"],
-                type=params["type"],
-                auth_type=params.get("authType") or "custom",
-                authorizer_uri=params.get("authorizerUri") or "",
-                authorizer_credentials=present(params.get("authorizerCredentials")),
-                identity_source=present(params.get("identitySource")),
-                identity_validation_expression=present(params.get("identityValidationExpression")),
-                authorizer_result_ttl_in_seconds=params.get("authorizerResultTtlInSeconds", 300),
+        state = self._store.apis.get(params["restApiId"])
+        if state is None:  # AWS's words for an API that does not exist, here only (recorded)
+            raise errors.conflict(
+                "Unable to complete operation due to concurrent modification. Please try again later."
             )
-        )
+        authorizer = authorizer_from(params, new_id(6))
         if any(other.name == authorizer.name for other in state.authorizers.values()):
             raise errors.bad_request("Authorizer name already exists")
         self._store.put_part(state.rest_api.id, "authorizers", authorizer.id, authorizer)
@@ -83,18 +75,41 @@ class AuthorizerOperations(ApiOperations):
         return state, authorizer
 
 
+def authorizer_from(params: dict[str, Any], authorizer_id: str) -> Authorizer:
+    """The authorizer that CreateAuthorizer describes."""
+    if params.get("type") not in ("TOKEN", "REQUEST"):
+        raise errors.not_built(f"authorizer type {params.get('type')} (TOKEN and REQUEST are)")
+    return _checked(
+        Authorizer(
+            id=authorizer_id,
+            name=params["name"],
+            type=params["type"],
+            auth_type=params.get("authType") or "custom",
+            authorizer_uri=params.get("authorizerUri") or "",
+            authorizer_credentials=present(params.get("authorizerCredentials")),
+            identity_source=present(params.get("identitySource")),
+            identity_validation_expression=present(params.get("identityValidationExpression")),
+            authorizer_result_ttl_in_seconds=_unset(params.get("authorizerResultTtlInSeconds")),
+        )
+    )
+
+
+def _unset(value: int | None) -> int | UnsetType:
+    return UNSET if value is None else value
+
+
 def _checked(authorizer: Authorizer) -> Authorizer:
     """Raise BadRequestException for what could never authorise anybody."""
     if not LAMBDA_URI.fullmatch(authorizer.authorizer_uri):
         raise errors.bad_request("Invalid Authorizer URI: " + authorizer.authorizer_uri)
-    if not 0 <= authorizer.authorizer_result_ttl_in_seconds <= _MAX_TTL_S:
+    if not 0 <= authorizer.ttl_s <= _MAX_TTL_S:
         raise errors.bad_request(f"authorizerResultTtlInSeconds should be between 0 and {_MAX_TTL_S}")
     sources = [part.strip() for part in str(authorizer.identity_source or "").split(",") if part.strip()]
     if any(not _SOURCE.fullmatch(source) for source in sources):
         raise errors.bad_request(f"Invalid identity source specified: {authorizer.identity_source}")
     if authorizer.type == "TOKEN" and len(sources) != 1:
         raise errors.bad_request("TOKEN authorizers need exactly one identity source, a request header")
-    if not sources and authorizer.authorizer_result_ttl_in_seconds:
+    if not sources and authorizer.ttl_s:
         raise errors.bad_request("An identity source is needed where results are cached")
     if isinstance(authorizer.identity_validation_expression, str):
         try:

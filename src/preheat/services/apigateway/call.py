@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from preheat.kernel.http import Headers, HttpRequest
@@ -35,6 +35,8 @@ class Call:
     integration_status: int | None = None
     integration_ms: int | None = None
     overrides: dict[str, Any] = field(init=False)
+    log: list[str] | None = None
+    """AWS's execution log, for those who test a method; nobody else pays for it."""
 
     def __post_init__(self) -> None:
         self.event = event_fields(self.request, self.stage, self.route, self.path, self.path_parameters, self.ids)
@@ -43,12 +45,25 @@ class Call:
             "responseOverride": {"header": {}, "status": 0},
         }
 
+    def note(self, line: str) -> None:
+        """One line of the execution log."""
+        if self.log is not None:
+            self.log.append(line)
+
     @property
     def method_arn(self) -> str:
         """What policies are about: arn:aws:execute-api:<region>:<account>:<api>/<stage>/<method>/<path>."""
         stage = self.stage
         where = f"{stage.api_id}/{stage.name}/{self.request.method}/{self.path.lstrip('/')}"
         return f"arn:aws:execute-api:{stage.region}:{stage.account_id}:{where}"
+
+    def received(self, body: bytes) -> None:
+        """Put another body in the request's place: the one that was compressed."""
+        headers = [(name, value) for name, value in self.request.headers if name.lower() != "content-encoding"]
+        self.request = replace(self.request, body=body, headers=headers)
+        kept = self.event["requestContext"]
+        self.event = event_fields(self.request, self.stage, self.route, self.path, self.path_parameters, self.ids)
+        self.event["requestContext"] = kept
 
     def authorized(self, values: Mapping[str, Any]) -> None:
         """Take note of what the authorizer said: `$context.authorizer`."""
@@ -63,7 +78,7 @@ class Call:
         return found
 
     def headers(self) -> dict[str, str]:
-        found: dict[str, str] = self.event["headers"]
+        found: dict[str, str] = self.event["headers"] or {}
         return found
 
     def context(self) -> dict[str, Any]:
@@ -74,6 +89,8 @@ class Call:
             "xrayTraceId": self.ids.trace_header,
             **self.overrides,
         }
+        if self.stage.is_canary or self.stage.canary is not None:
+            values["isCanaryRequest"] = "true" if self.stage.is_canary else "false"
         if self.integration_status is not None:
             values["integrationStatus"] = self.integration_status
             values["integrationLatency"] = self.integration_ms

@@ -7,69 +7,40 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from preheat.aws.context import OperationContext
 from preheat.services.apigateway import errors
 from preheat.services.apigateway.methods import MethodOperations
-from preheat.services.apigateway.models import (
-    AccessLogSettings,
-    Deployment,
-    Integration,
-    MethodSetting,
-    RestApi,
-    Stage,
-    present,
-    wire,
-)
+from preheat.services.apigateway.models import Deployment, Integration, RestApi, Stage, present, wire
 from preheat.services.apigateway.paging import page
-from preheat.services.apigateway.patch import (
-    Patch,
-    boolean,
-    integer,
-    number,
-    patch_map,
-    patch_members,
-    patches,
-    require_replace,
-    text,
-)
-from preheat.services.apigateway.stages import setting_key
+from preheat.services.apigateway.patch import patch_members, patches, text
+from preheat.services.apigateway.stage_settings import canary_from, patched_stage
 from preheat.services.apigateway.store import ApiState, new_id
 
 _STAGE_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
-_STAGE_PATHS = (
-    "/deploymentId, /description, /cacheClusterEnabled, /cacheClusterSize, /clientCertificateId, /accessLogSettings, "
-    "/accessLogSettings/destinationArn, /accessLogSettings/format, /{resourcePath}/{httpMethod}/metrics/enabled, "
-    "/{resourcePath}/{httpMethod}/logging/dataTrace, /{resourcePath}/{httpMethod}/logging/loglevel, "
-    "/{resourcePath}/{httpMethod}/throttling/burstLimit/{resourcePath}/{httpMethod}/throttling/rateLimit"
-    "/{resourcePath}/{httpMethod}/caching/ttlInSeconds, /{resourcePath}/{httpMethod}/caching/enabled, "
-    "/{resourcePath}/{httpMethod}/caching/dataEncrypted, "
-    "/{resourcePath}/{httpMethod}/caching/requireAuthorizationForCacheControl, "
-    "/{resourcePath}/{httpMethod}/caching/unauthorizedCacheControlHeaderStrategy, /*/*/metrics/enabled, "
-    "/*/*/logging/dataTrace, /*/*/logging/loglevel, /*/*/throttling/burstLimit /*/*/throttling/rateLimit "
-    "/*/*/caching/ttlInSeconds, /*/*/caching/enabled, /*/*/caching/dataEncrypted, "
-    "/*/*/caching/requireAuthorizationForCacheControl, /*/*/caching/unauthorizedCacheControlHeaderStrategy, "
-    "/variables/{variable_name}, /tracingEnabled"
-)
-"""What AWS lists, its own missing commas included (recorded: error-update-doc-version)."""
-
-_UNBUILT_STAGE_PATHS = ("cacheClusterEnabled", "cacheClusterSize", "clientCertificateId")
-_UNBUILT_SETTINGS = ("metrics", "logging", "caching")
-_THROTTLING = ("burstLimit", "rateLimit")
-_UNBUILT_OPTIONS = ("canarySettings", "cacheClusterEnabled", "cacheClusterSize", "documentationVersion")
 
 
 class DeploymentOperations(MethodOperations):
     """Create, Get, Delete of Deployment; Create, Get, Update, Delete of Stage."""
 
     def create_deployment(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        """Take the snapshot and, with `stageName`, create that stage or move it here: only now changes are live."""
+        """Take the snapshot and, with `stageName`, create that stage or move it here: only now changes are live.
+
+        With `canarySettings` the stage stays and gets this deployment as its canary.
+        """
         state = self._api(context, params)
-        _refuse_unbuilt(params)
-        deployment = _snapshot(state, params)
         name = params.get("stageName")
-        stage = _deployed_stage(state.stages.get(name), deployment.id, params) if name else None
+        canary = params.get("canarySettings")
+        if canary is not None:
+            _check_canary(state, name)
+        deployment = _snapshot(state, params)
+        if canary is not None:
+            settings = canary_from({**canary, "deploymentId": deployment.id})
+            stage: Stage | None = msgspec.structs.replace(
+                state.stages[str(name)], canary_settings=settings, last_updated_date=_now()
+            )
+        else:
+            stage = _deployed_stage(state.stages.get(name), deployment.id, params) if name else None
         self._store.put_deployment(state.rest_api.id, deployment, stage)
         return _shown(deployment, embed=())
 
@@ -88,19 +59,25 @@ class DeploymentOperations(MethodOperations):
 
     def delete_deployment(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         state, deployment = self._deployment(context, params)
-        if any(stage.deployment_id == deployment.id for stage in state.stages.values()):
+        if any(deployment.id in stage.deployment_ids() for stage in state.stages.values()):
             raise errors.bad_request("Active stages pointing to this deployment must be moved or deleted")
         self._store.delete_deployment(state.rest_api.id, deployment.id)
         return {}
 
     def create_stage(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         state = self._api(context, params)
-        _refuse_unbuilt(params)
+        if params.get("documentationVersion"):
+            raise errors.not_built("documentationVersion")
         if params.get("stageName") in state.stages:
             raise errors.conflict("Stage already exists")
         if params.get("deploymentId") not in state.deployments:
             raise errors.bad_request("Deployment id does not exist")
         stage = _new_stage(params, params["deploymentId"], params.get("description"))
+        if params.get("canarySettings"):
+            canary = canary_from({"deploymentId": stage.deployment_id, **params["canarySettings"]})
+            if canary.deployment_id not in state.deployments:
+                raise errors.bad_request("Deployment id does not exist")
+            stage = msgspec.structs.replace(stage, canary_settings=canary)
         self._store.put_stage(state.rest_api.id, stage)
         return wire(stage)
 
@@ -115,8 +92,8 @@ class DeploymentOperations(MethodOperations):
 
     def update_stage(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         state, stage = self._stage(context, params)
-        for patch in patches(params):
-            stage = _patched(state, stage, patch)
+        for patch in patches(params, copies=True):
+            stage = patched_stage(state, stage, patch)
         stage = msgspec.structs.replace(stage, last_updated_date=_now())
         self._store.put_stage(state.rest_api.id, stage)
         return wire(stage)
@@ -145,10 +122,16 @@ def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def _refuse_unbuilt(params: dict[str, Any]) -> None:
-    for option in _UNBUILT_OPTIONS:
-        if params.get(option):
-            raise errors.not_built(option)
+def _check_canary(state: ApiState, name: str | None) -> None:
+    """AWS's words (recorded: test_create_canary_deployment_validation)."""
+    problem = ""
+    if not name:
+        shown = "null" if name is None else name
+        problem = f"Non null and non empty stageName must be provided for canary deployment. Provided value is {shown}"
+    elif name not in state.stages:
+        problem = f"Stage {name} must already be created before making a canary release deployment"
+    if problem:
+        raise errors.bad_request("Invalid deployment content specified." + problem)
 
 
 def _snapshot(state: ApiState, params: dict[str, Any]) -> Deployment:
@@ -171,11 +154,17 @@ def _snapshot(state: ApiState, params: dict[str, Any]) -> Deployment:
         validators=dict(state.validators),
         authorizers=dict(state.authorizers),
         gateway_responses=dict(state.gateway_responses),
+        minimum_compression_size=_minimum_size(state.rest_api),
     )
 
 
 def _binary_media_types(rest_api: RestApi) -> list[str]:
     return rest_api.binary_media_types if isinstance(rest_api.binary_media_types, list) else []
+
+
+def _minimum_size(rest_api: RestApi) -> int | None:
+    size = rest_api.minimum_compression_size
+    return size if isinstance(size, int) else None
 
 
 def _deployed_stage(stage: Stage | None, deployment_id: str, params: dict[str, Any]) -> Stage:
@@ -205,68 +194,10 @@ def _new_stage(params: dict[str, Any], deployment_id: str, description: str | No
         description=present(description),
         variables=present(params.get("variables")),
         tracing_enabled=params.get("tracingEnabled") or False,
+        cache_cluster_enabled=params.get("cacheClusterEnabled") or False,
+        cache_cluster_size=present(params.get("cacheClusterSize")),
         tags=present(params.get("tags")),
     )
-
-
-def _patched(state: ApiState, stage: Stage, patch: Patch) -> Stage:
-    replace = msgspec.structs.replace
-    match patch.parts:
-        case ("deploymentId",):
-            require_replace(patch)
-            if patch.value not in state.deployments:
-                raise errors.bad_request("Deployment id does not exist")
-            return replace(stage, deployment_id=patch.value)
-        case ("description",):
-            return replace(stage, description=UNSET if patch.op == "remove" else patch.value)
-        case ("tracingEnabled",):
-            require_replace(patch)
-            return replace(stage, tracing_enabled=boolean(patch.value))
-        case ("variables", *_):
-            current = stage.variables if isinstance(stage.variables, dict) else {}
-            return replace(stage, variables=present(patch_map(current, patch)))
-        case ("accessLogSettings", *rest):
-            return replace(stage, access_log_settings=_access_log(stage, tuple(rest), patch))
-        case (known, *_) if known in _UNBUILT_STAGE_PATHS:
-            raise errors.not_built(f"stage setting {patch.path}")
-        case (path, method, "throttling", member) if member in _THROTTLING:
-            return replace(stage, method_settings=_throttled(stage, setting_key(path, method), member, patch))
-        case (path, method) if patch.op == "remove" and setting_key(path, method) in stage.method_settings:
-            kept = {key: value for key, value in stage.method_settings.items() if key != setting_key(path, method)}
-            return replace(stage, method_settings=kept)
-        case (_, _, setting, _) if setting in _UNBUILT_SETTINGS:
-            if patch.value.lower() in ("false", "off"):  # what they are anyway
-                return stage
-            raise errors.not_built(f"stage setting {patch.path}")
-        case _:
-            raise errors.bad_request(f"Invalid method setting path: {patch.path}. Must be one of: [{_STAGE_PATHS}]")
-
-
-def _access_log(stage: Stage, rest: tuple[str, ...], patch: Patch) -> AccessLogSettings | UnsetType:
-    current = stage.access_log_settings
-    settings = current if isinstance(current, AccessLogSettings) else AccessLogSettings()
-    if patch.op == "remove" and not rest:
-        return UNSET
-    if rest == ("destinationArn",):
-        arn = patch.value.removesuffix(":*")
-        if ":logs:" not in arn or ":log-group:" not in arn:
-            raise errors.bad_request("Invalid ARN specified in the request. ARN should be of a CloudWatch Logs group")
-        return msgspec.structs.replace(settings, destination_arn=arn)
-    if rest == ("format",):
-        if "$context.requestId" not in patch.value and "$context.extendedRequestId" not in patch.value:
-            raise errors.bad_request("Access log format must contain $context.requestId or $context.extendedRequestId")
-        return msgspec.structs.replace(settings, format=patch.value)
-    raise errors.bad_request(f"Invalid patch path {patch.path}")
-
-
-def _throttled(stage: Stage, key: str, member: str, patch: Patch) -> dict[str, MethodSetting]:
-    setting = stage.method_settings.get(key, MethodSetting())
-    limits: dict[str, Any] = (
-        {"throttling_burst_limit": integer(patch.value)}
-        if member == "burstLimit"
-        else {"throttling_rate_limit": number(patch.value)}
-    )
-    return {**stage.method_settings, key: msgspec.structs.replace(setting, **limits)}
 
 
 def _shown(deployment: Deployment, embed: Any) -> dict[str, Any]:

@@ -7,15 +7,18 @@ and whatever depends on the deployment alone was compiled before (`stages`). All
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import random
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from msgspec import UNSET
 
 from preheat.kernel.errors import AwsError
-from preheat.kernel.function import FunctionDirectory, Invoker, InvokeResult, LogSink
+from preheat.kernel.function import Functions, Invoker, InvokeResult, LogSink
 from preheat.kernel.http import Headers, HttpRequest, HttpResponse
 from preheat.services.apigateway import refusals
 from preheat.services.apigateway.access_log import AccessLog
@@ -26,13 +29,13 @@ from preheat.services.apigateway.call import Call
 from preheat.services.apigateway.event import proxy_event
 from preheat.services.apigateway.identifiers import RequestIds, request_ids
 from preheat.services.apigateway.lambdas import Lambdas
-from preheat.services.apigateway.models import Deployment, Stage
+from preheat.services.apigateway.models import Authorizer, Deployment, Integration, Method, Resource, Stage
 from preheat.services.apigateway.pipeline import Pipeline
 from preheat.services.apigateway.refusals import Refusal, Refused, custom_response, plain_response
-from preheat.services.apigateway.stages import DeployedStage, Route
+from preheat.services.apigateway.stages import DeployedStage, Route, deployed
 from preheat.services.apigateway.store import Store
 from preheat.services.apigateway.testing import STAGE as TEST_STAGE
-from preheat.services.apigateway.testing import Tested
+from preheat.services.apigateway.testing import Tested, TestedAuthorizer, as_tested
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +59,7 @@ class Gateway:
         self,
         store: Store,
         invoker: Invoker,
-        functions: FunctionDirectory,
+        functions: Functions,
         logs: LogSink,
         account_id: str,
         region: str = "us-east-1",
@@ -65,7 +68,8 @@ class Gateway:
         self._account_id = account_id
         self._region = region
         self.lambdas = Lambdas(invoker, functions)
-        self.pipeline = Pipeline(Authorization(self.lambdas), Admission(store), Backends(self.lambdas), AccessLog(logs))
+        self.access_log = AccessLog(logs)
+        self.pipeline = Pipeline(Authorization(self.lambdas), Admission(store), Backends(self.lambdas), self.access_log)
         self._compiled: dict[tuple[str, str], DeployedStage] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -80,7 +84,8 @@ class Gateway:
             return _target(path[len("/_aws/execute-api/") :])
         host = request.header("host")
         if host is not None and ".execute-api." in host:
-            return _target(f"{host.partition('.')[0].lower()}{path}")
+            # Slashes before the stage count as one (recorded: test_lambda_aws_proxy_integration).
+            return _target(f"{host.partition('.')[0].lower()}/{path.lstrip('/')}")
         return None
 
     def serve(self, request: HttpRequest, target: Target, respond: Respond) -> None:
@@ -122,6 +127,40 @@ class Gateway:
     ) -> Tested:
         """`testing.DataPlane`: what a snapshot of one resource answers that is not deployed."""
         ids = request_ids(None)
+        compiled = self._test_stage(api_id, deployment, variables)
+        found = compiled.routes.find(path, request.method)
+        if found is None:  # a path that is not the resource's is tested all the same, without parameters (recorded)
+            own = compiled.routes.find(deployment.resources[0].path, request.method)
+            if own is None:
+                raise ValueError("the snapshot does not serve its own resource")
+            found = own[0], {}
+        log: list[str] = []
+        call = as_tested(Call(request, compiled, found[0], path, found[1], ids, [], log=log))
+        response = await self.pipeline.answer(call)
+        return Tested(response, ids.request, found[1], log)
+
+    async def test_authorizer(
+        self, api_id: str, authorizer: Authorizer, request: HttpRequest, variables: dict[str, str]
+    ) -> TestedAuthorizer:
+        """`testing.DataPlane`: what an authorizer says to a request for a route that there need not be."""
+        ids = request_ids(None)
+        now = datetime.now(UTC)
+        mock = Integration(type="MOCK", cache_namespace="")
+        method = Method(http_method="GET", authorization_type="NONE", method_integration=mock)
+        resource = Resource(id="test", path="/", resource_methods={"GET": method})
+        deployment = Deployment(id="test", created_date=now, resources=(resource,))
+        compiled = self._test_stage(api_id, deployment, variables)
+        found = compiled.routes.find("/", "GET")
+        if found is None:
+            raise ValueError("a snapshot of the root does not serve it")
+        call = Call(request, compiled, found[0], request.path, {}, ids, [])
+        try:
+            answer = await self.pipeline.authorization.ask_anew(call, authorizer)
+        except Refused as refused:
+            return TestedAuthorizer(ids.request, refusal=(refused.refusal.status, str(refused)))
+        return TestedAuthorizer(ids.request, answer.principal_id, json.dumps(answer.policy_document))
+
+    def _test_stage(self, api_id: str, deployment: Deployment, variables: dict[str, str]) -> DeployedStage:
         stage = Stage(
             stage_name=TEST_STAGE,
             deployment_id=deployment.id,
@@ -129,15 +168,7 @@ class Gateway:
             last_updated_date=deployment.created_date,
             variables=variables or UNSET,
         )
-        compiled = DeployedStage(self._account_id, api_id, stage, deployment, self._region)
-        found = compiled.routes.find(path, request.method)
-        if found is None:  # a path that is not the resource's is tested all the same, without parameters (recorded)
-            own = compiled.routes.find(deployment.resources[0].path, request.method)
-            if own is None:
-                raise ValueError("the snapshot does not serve its own resource")
-            found = own[0], {}
-        response = await self.pipeline.answer(Call(request, compiled, found[0], path, found[1], ids, []))
-        return Tested(response, ids.request, found[1])
+        return DeployedStage(self._account_id, api_id, stage, deployment, self._region)
 
     def _invoke(self, route: Route, event: bytes, exchange: _Exchange) -> None:
         """Start the invocation; its future or the timer, whichever is first, answers."""
@@ -166,9 +197,11 @@ class Gateway:
             return None
         compiled = self._compiled.get(key)
         if compiled is None or compiled.source is not stage:
-            deployment = api.deployments[stage.deployment_id]
-            compiled = DeployedStage(self._account_id, target.api_id, stage, deployment, self._region)
+            compiled = deployed(self._account_id, target.api_id, stage, api.deployments, self._region)
             self._compiled[key] = compiled
+        canary = compiled.canary
+        if canary is not None and random.random() * 100 < canary.percent:
+            return canary.stage
         return compiled
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from preheat.kernel.errors import AwsError
 from preheat.services.apigateway import errors
@@ -15,7 +15,6 @@ from preheat.services.apigateway.expressions import (
     REQUEST_TARGET,
     RESPONSE_SOURCE,
     RESPONSE_TARGET,
-    is_loopback,
 )
 from preheat.services.apigateway.models import Integration, IntegrationResponse, MethodResponse, present
 
@@ -23,8 +22,6 @@ TYPES = ("HTTP", "MOCK", "AWS_PROXY", "HTTP_PROXY", "AWS")
 MIN_TIMEOUT_MS = 50
 MAX_TIMEOUT_MS = 29_000
 """botocore's model, PutIntegration timeoutInMillis: 50 to 29,000 ms."""
-
-LOCAL_ONLY = "an HTTP integration with a target beyond this machine (http://localhost and loopback addresses are)"
 
 
 def integration_from(params: dict[str, Any]) -> Integration:
@@ -48,12 +45,14 @@ def integration_from(params: dict[str, Any]) -> Integration:
             raise errors.bad_request(f"Invalid mapping expression specified: {source}")
     return Integration(
         type=kind,
-        http_method=present(params.get("integrationHttpMethod")),
-        uri=present(params.get("uri")),
+        # A mock has neither method nor URI, whatever was given (recorded: test_integration_mock_with_path_param,
+        # test_put_integration_validation).
+        http_method=UNSET if kind == "MOCK" else present(params.get("integrationHttpMethod")),
+        uri=UNSET if kind == "MOCK" else present(params.get("uri")),
         connection_type="INTERNET" if kind.startswith("HTTP") else UNSET,  # shown for these alone (recorded)
         credentials=present(params.get("credentials")),
         request_parameters=present(params.get("requestParameters")),
-        request_templates=present(params.get("requestTemplates")),
+        request_templates=present(_templates(params.get("requestTemplates"))),
         passthrough_behavior=params.get("passthroughBehavior", "WHEN_NO_MATCH"),
         content_handling=present(params.get("contentHandling")),
         timeout_in_millis=params.get("timeoutInMillis", MAX_TIMEOUT_MS),
@@ -81,10 +80,14 @@ def integration_response_from(params: dict[str, Any], method_response: MethodRes
         # An empty pattern is kept: it marks the default response (recorded).
         selection_pattern=params["selectionPattern"] if "selectionPattern" in params else present(None),
         response_parameters=present(parameters),
-        # Empty templates are kept, too (recorded: test_put_integration_responses).
-        response_templates=params.get("responseTemplates", UNSET),
+        # An empty map is kept, an empty template becomes null (recorded: test_put_integration_response_templates).
+        response_templates=_templates(params.get("responseTemplates")),
         content_handling=present(params.get("contentHandling")),
     )
+
+
+def _templates(given: dict[str, str | None] | None) -> dict[str, str | None] | UnsetType:
+    return UNSET if given is None else {kind: template or None for kind, template in given.items()}
 
 
 def _check_lambda(params: dict[str, Any], kind: str) -> None:
@@ -105,6 +108,7 @@ def _check_lambda(params: dict[str, Any], kind: str) -> None:
 
 
 def _check_http(params: dict[str, Any]) -> None:
+    """Any endpoint may be stored, as PetStore's; what lies beyond this machine is refused when it is called."""
     uri = params.get("uri") or ""
     if not params.get("integrationHttpMethod"):
         raise errors.bad_request("Enumeration value for HttpMethod must be non-empty")
@@ -115,10 +119,8 @@ def _check_http(params: dict[str, Any]) -> None:
         host = parts.hostname or ""
     except ValueError:
         host = ""
-    if not host:
+    if not host or parts.scheme not in ("http", "https"):
         raise errors.bad_request("Invalid HTTP endpoint specified for URI")
-    if parts.scheme != "http" or not is_loopback(host):
-        raise errors.not_built(LOCAL_ONLY)
 
 
 def _check_options(params: dict[str, Any]) -> None:

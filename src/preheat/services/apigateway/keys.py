@@ -56,7 +56,7 @@ class KeyOperations(ApiOperations):
             for key in self._store.api_keys.values()
             if str(key.name or "").startswith(name) and customer in (None, key.customer_id)
         ]
-        return page([_shown(key, params.get("includeValues")) for key in keys], params)
+        return page([_shown(key, params.get("includeValues")) for key in reversed(keys)], params)
 
     def update_api_key(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         key = patch_members(
@@ -81,7 +81,7 @@ class KeyOperations(ApiOperations):
         return {}
 
     def create_usage_plan(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        plan = checked(plan_from(new_id(6), params), self._store)
+        plan = checked(plan_from(new_id(6), params), self._store, is_new=True)
         self._store.put_account_part("usage_plans", plan.id, plan)
         return wire(plan)
 
@@ -129,13 +129,14 @@ class KeyOperations(ApiOperations):
         return wire(self._membership(params)[1])
 
     def get_usage_plan_keys(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        prefix, wanted = f"{self._plan(params).id}/", params.get("nameQuery") or ""
+        """Newest first, as keys are listed, too; a plan that does not exist has none (both recorded)."""
+        prefix, wanted = f"{params['usagePlanId']}/", params.get("nameQuery") or ""
         members = [
             wire(member)
             for name, member in self._store.usage_plan_keys.items()
             if name.startswith(prefix) and str(member.name or "").startswith(wanted)
         ]
-        return page(members, params)
+        return page(members[::-1], params)
 
     def delete_usage_plan_key(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         self._store.delete_account_parts("usage_plan_keys", [self._membership(params)[0]])

@@ -6,32 +6,44 @@ import asyncio
 import logging
 
 from preheat.kernel.errors import AwsError
-from preheat.kernel.function import FunctionDirectory, Invocation, Invoker, InvokeResult
+from preheat.kernel.function import Functions, Invocation, Invoker, InvokeResult
+from preheat.kernel.stream import ResponseStream
 from preheat.services.apigateway.identifiers import RequestIds, uuid4
 
 logger = logging.getLogger(__name__)
 
 
 class Lambdas:
-    def __init__(self, invoker: Invoker, functions: FunctionDirectory) -> None:
+    def __init__(self, invoker: Invoker, functions: Functions) -> None:
         self._invoker = invoker
         self._functions = functions
 
     def start(
-        self, function_arn: str, payload: bytes, ids: RequestIds, received_ns: int
+        self,
+        function_arn: str,
+        payload: bytes,
+        ids: RequestIds,
+        received_ns: int,
+        stream: ResponseStream | None = None,
+        request_id: str = "",
     ) -> asyncio.Future[InvokeResult]:
         """Raises AwsError, now or from the future, for what never reached the function."""
         return self._invoker.invoke(
             self._functions.resolve(function_arn),
             Invocation(
-                request_id=uuid4(),
+                request_id=request_id or uuid4(),
                 payload=payload,
                 received_ns=received_ns,
                 invoked_arn=function_arn,
                 trace_id=ids.trace,
                 gateway_request_id=ids.request,
+                stream=stream,
             ),
         )
+
+    def send(self, function_arn: str, payload: bytes, ids: RequestIds) -> None:
+        """An event that the function gets when it gets it. Raises AwsError for what Lambda refuses."""
+        self._functions.accept_event(function_arn, payload, uuid4(), ids.trace)
 
     async def call(
         self, function_arn: str, payload: bytes, ids: RequestIds, received_ns: int, timeout_s: float

@@ -31,13 +31,16 @@ class RestApi(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     policy: Text = UNSET
     tags: dict[str, str] | UnsetType = UNSET
     disable_execute_api_endpoint: bool = False
+    minimum_compression_size: int | UnsetType = UNSET
+    """Bytes from which on answers are compressed; UNSET: none is."""
 
 
 class IntegrationResponse(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     status_code: str
     selection_pattern: Text = UNSET
     response_parameters: dict[str, str] | UnsetType = UNSET
-    response_templates: dict[str, str] | UnsetType = UNSET
+    response_templates: dict[str, str | None] | UnsetType = UNSET
+    """None, which is what AWS makes of "": the body passes as it is."""
     content_handling: Text = UNSET
 
 
@@ -50,7 +53,7 @@ class Integration(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     connection_type: Text = UNSET
     credentials: Text = UNSET
     request_parameters: dict[str, str] | UnsetType = UNSET
-    request_templates: dict[str, str] | UnsetType = UNSET
+    request_templates: dict[str, str | None] | UnsetType = UNSET
     passthrough_behavior: str = "WHEN_NO_MATCH"
     content_handling: Text = UNSET
     timeout_in_millis: int = 29_000
@@ -117,7 +120,14 @@ class Authorizer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     authorizer_credentials: Text = UNSET
     identity_source: Text = UNSET
     identity_validation_expression: Text = UNSET
-    authorizer_result_ttl_in_seconds: int = 300
+    authorizer_result_ttl_in_seconds: int | UnsetType = UNSET
+    """Shown only where it was given (recorded); without it AWS's default holds, `ttl_s`."""
+
+    @property
+    def ttl_s(self) -> int:
+        """How long answers are kept; 300 s unless told otherwise (API reference, CreateAuthorizer)."""
+        given = self.authorizer_result_ttl_in_seconds
+        return given if isinstance(given, int) else 300
 
 
 class CustomResponse(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -200,6 +210,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     validators: dict[str, RequestValidator] = {}
     authorizers: dict[str, Authorizer] = {}
     gateway_responses: dict[str, CustomResponse] = {}
+    minimum_compression_size: int | None = None
 
 
 class AccessLogSettings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -224,6 +235,15 @@ class MethodSetting(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     unauthorized_cache_control_header_strategy: str = "SUCCEED_WITH_RESPONSE_HEADER"
 
 
+class CanarySettings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A second deployment of a stage, which gets `percent_traffic` of its requests."""
+
+    deployment_id: str
+    percent_traffic: float = 0.0
+    stage_variable_overrides: dict[str, str] | UnsetType = UNSET
+    use_stage_cache: bool = False
+
+
 class Stage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     stage_name: str
     deployment_id: str
@@ -231,12 +251,26 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     last_updated_date: datetime
     description: Text = UNSET
     cache_cluster_enabled: bool = False
+    cache_cluster_size: Text = UNSET
     cache_cluster_status: str = "NOT_AVAILABLE"
+    """Whatever is asked for: answers are not cached here."""
+    canary_settings: CanarySettings | UnsetType = UNSET
     method_settings: dict[str, MethodSetting] = {}
     access_log_settings: AccessLogSettings | UnsetType = UNSET
     variables: dict[str, str] | UnsetType = UNSET
     tracing_enabled: bool = False
     tags: dict[str, str] | UnsetType = UNSET
+
+    def deployment_ids(self) -> tuple[str, ...]:
+        """The deployments that requests may meet: the stage's own and its canary's."""
+        canary = self.canary_settings
+        return (self.deployment_id, *((canary.deployment_id,) if isinstance(canary, CanarySettings) else ()))
+
+    def canary_variables(self) -> dict[str, str]:
+        """Stage variables as a canary's requests see them."""
+        own = self.variables if isinstance(self.variables, dict) else {}
+        overrides = getattr(self.canary_settings, "stage_variable_overrides", UNSET)
+        return {**own, **(overrides if isinstance(overrides, dict) else {})}
 
 
 def wire(value: msgspec.Struct) -> dict[str, Any]:

@@ -20,22 +20,23 @@ Member = tuple[str, Callable[[str], Any]]
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """One operation: `parts` are the pointer's unescaped steps, `value` is "" where absent."""
+    """One operation: `parts` are the pointer's unescaped steps, `value` is "" where absent; `source` is copy's."""
 
     op: str
     path: str
     parts: tuple[str, ...]
     value: str
+    source: str = ""
 
 
-def patches(params: Mapping[str, Any]) -> Iterator[Patch]:
-    """The operations of a request, in order; raises BadRequestException for an unknown `op`."""
+def patches(params: Mapping[str, Any], *, copies: bool = False) -> Iterator[Patch]:
+    """The operations of a request, in order; raises BadRequestException for an `op` that is not for this request."""
     for raw in params.get("patchOperations") or ():
         op, path = raw.get("op", ""), raw.get("path", "")
-        if op not in ("add", "remove", "replace"):
-            raise bad_request("Invalid patch operation specified. Must be one of: [add, remove, replace]")
+        if op not in ("add", "remove", "replace") and not (copies and op == "copy"):
+            raise bad_request("Invalid patch operation specified. Must be 'add'|'remove'|'replace'")
         parts = tuple(part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:])
-        yield Patch(op, path, parts, raw.get("value") or "")
+        yield Patch(op, path, parts, raw.get("value") or "", raw.get("from") or "")
 
 
 def require_replace(patch: Patch) -> None:

@@ -11,6 +11,7 @@ from preheat.services.apigateway.admission import Admission
 from preheat.services.apigateway.authorization import Authorization
 from preheat.services.apigateway.backends import Backends
 from preheat.services.apigateway.call import Call
+from preheat.services.apigateway.compression import compress, decompress
 from preheat.services.apigateway.refusals import Refusal, Refused, custom_response
 
 logger = logging.getLogger(__name__)
@@ -32,10 +33,13 @@ class Pipeline:
             await self.authorization.check(call)
             self._admission.check(call)
             validation.check(call)
+            decompress(call)
             response = await self._backends.answer(call)
+            await compress(call, response)
             response.headers += call.own_headers
         except Refused as refused:
             refusal = refused.refusal
+            call.note(f"Execution failed due to configuration error: {refused}")
             logger.info("request %s: %d %s", call.ids.request, refusal.status, refused)
             response = _refused(call, refusal)
         except Exception:

@@ -28,12 +28,15 @@ def plan_from(plan_id: str, params: dict[str, Any]) -> UsagePlan:
     )
 
 
-def checked(plan: UsagePlan, store: Store) -> UsagePlan:
-    """Raise AWS's refusals of stages that do not exist, and of a period that is none."""
+def checked(plan: UsagePlan, store: Store, *, is_new: bool = False) -> UsagePlan:
+    """Raise AWS's refusals of stages that do not exist (test_usage_plan_crud), and of a period that is none."""
     for stage in plan.api_stages:
         api = store.apis.get(stage.api_id)
         if api is None or stage.stage not in api.stages:
-            raise errors.not_found(f"API Stage not found: {stage.api_id}:{stage.stage}")
+            if is_new:
+                raise errors.not_found(f"API Stage not found: {stage.api_id}:{stage.stage}")
+            where = f"{{api: {stage.api_id}, stage: {stage.stage}}}"
+            raise errors.not_found(f"Invalid API Stage {where} specified for usageplan {plan.id}")
     if isinstance(plan.quota, Quota) and plan.quota.period not in _PERIODS:
         raise errors.bad_request(f"Quota period must be one of: [{', '.join(_PERIODS)}]")
     return plan
@@ -82,7 +85,7 @@ def _quota(given: dict[str, Any]) -> Quota:
 def _stages(stages: list[PlanStage], patch: Patch) -> list[PlanStage]:
     api_id, separator, stage = patch.value.partition(":")
     if not separator:
-        raise errors.bad_request(f"Invalid API stage {patch.value}: <api id>:<stage> is expected")
+        raise errors.bad_request("Invalid API Stage specified")
     kept = [known for known in stages if _name(known) != patch.value]
     return kept if patch.op == "remove" else [*kept, PlanStage(api_id=api_id, stage=stage)]
 

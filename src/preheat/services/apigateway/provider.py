@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from preheat.services.apigateway.exports import ExportOperations
 from preheat.services.apigateway.imports import ImportOperations
 from preheat.services.apigateway.keys import KeyOperations
 from preheat.services.apigateway.testing import TestOperations
@@ -11,6 +12,7 @@ from preheat.services.apigateway.updates import UpdateOperations
 class ApiGatewayProvider(
     TestOperations,
     ImportOperations,
+    ExportOperations,
     UpdateOperations,
     KeyOperations,
 ):

@@ -71,10 +71,12 @@ class ResourceOperations(ApiOperations):
             raise errors.bad_request(
                 f"Invalid patch path  '{patch.path}' specified for op '{patch.op}'. Please choose supported operations"
             )
-        if patch.parts not in (("parentId",), ("pathPart",)) or not isinstance(resource.parent_id, str):
+        if patch.parts not in (("parentId",), ("pathPart",)):
             raise errors.bad_request(
                 f"Invalid patch path  '{patch.path}' specified for op 'replace'. Must be one of: [/parentId, /pathPart]"
             )
+        if not isinstance(resource.parent_id, str):
+            raise errors.bad_request(f"Root resource cannot update its {patch.parts[0]}.")
         parent_id, part = resource.parent_id, str(resource.path_part)
         if patch.parts == ("parentId",):
             parent_id = patch.value

@@ -22,8 +22,14 @@ Scalar = str | bool | int | float | None
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _STATUS = re.compile(r"[0-9]{3}")
-_REMAPPED = frozenset(("connection", "content-length", "date", "server", "www-authenticate"))
-"""Sent on as `x-amzn-Remapped-<name>`: developer guide, "Amazon API Gateway important notes"."""
+_REMAPPED = frozenset(
+    (
+        *("authorization", "connection", "content-length", "content-md5", "date", "expect", "host", "max-forwards"),
+        *("proxy-authenticate", "server", "trailer", "upgrade", "user-agent", "www-authenticate"),
+    )
+)
+"""Sent on as `x-amzn-Remapped-<name>`: developer guide, "Amazon API Gateway important notes"; recorded in localstack's
+TestApiGatewayHeaderRemapping."""
 _OWN = frozenset(("x-amzn-requestid", "x-amz-apigw-id", "x-amzn-trace-id", "transfer-encoding"))
 """The gateway's own to set (or nobody's): a function's value is dropped."""
 

@@ -15,7 +15,7 @@ from preheat.services.apigateway import errors
 from preheat.services.apigateway.apis import ApiOperations
 from preheat.services.apigateway.models import Model, RequestValidator, present, wire
 from preheat.services.apigateway.paging import page
-from preheat.services.apigateway.patch import boolean, patch_members, patches, text
+from preheat.services.apigateway.patch import Member, boolean, patch_members, patches
 from preheat.services.apigateway.store import ApiState, new_id
 
 _MODEL_NAME = re.compile(r"[a-zA-Z0-9]+")
@@ -54,7 +54,7 @@ class SchemaOperations(ApiOperations):
 
     def update_model(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         state, model = self._model(context, params)
-        members = {"description": ("description", text), "schema": ("schema", _schema)}
+        members: dict[str, Member] = {"description": ("description", present), "schema": ("schema", _schema)}
         model = patch_members(model, patches(params), members)
         self._store.put_part(state.rest_api.id, "models", model.name, model)
         return wire(model)
@@ -71,12 +71,7 @@ class SchemaOperations(ApiOperations):
         state = self._store.apis.get(params["restApiId"])
         if state is None:
             raise errors.bad_request("Invalid REST API identifier specified")
-        validator = RequestValidator(
-            id=new_id(6),
-            name=present(params.get("name")),
-            validate_request_body=params.get("validateRequestBody") or False,
-            validate_request_parameters=params.get("validateRequestParameters") or False,
-        )
+        validator = validator_from(params, new_id(6))
         self._store.put_part(state.rest_api.id, "validators", validator.id, validator)
         return wire(validator)
 
@@ -120,6 +115,16 @@ class SchemaOperations(ApiOperations):
         return state, validator
 
 
+def validator_from(params: dict[str, Any], validator_id: str) -> RequestValidator:
+    """The validator that CreateRequestValidator describes."""
+    return RequestValidator(
+        id=validator_id,
+        name=present(params.get("name")),
+        validate_request_body=params.get("validateRequestBody") or False,
+        validate_request_parameters=params.get("validateRequestParameters") or False,
+    )
+
+
 def _validator_name(given: str) -> str:
     if not given:
         raise errors.bad_request("Request Validator name cannot be blank")
@@ -144,10 +149,10 @@ def _schema(given: str) -> str:
 
 
 def _user_of(state: ApiState, name: str) -> str | None:
-    """A method that uses a model, as `<resource id>/<http method>`."""
-    for resource in state.resources.values():
+    """A method that uses a model, as `<path>/<http method>`: "//ANY" for the root's, which is named last (recorded)."""
+    for resource in reversed(state.resources.values()):
         for method in resource.resource_methods.values():
             used = method.request_models if isinstance(method.request_models, dict) else {}
             if name in used.values():
-                return f"{resource.id}/{method.http_method}"
+                return f"{resource.path}/{method.http_method}"
     return None

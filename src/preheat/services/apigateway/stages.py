@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
+
+import msgspec
+from msgspec import UNSET
 
 from preheat.kernel.arn import parse_function
 from preheat.services.apigateway.expressions import LAMBDA_URI, STAGE_VARIABLE
 from preheat.services.apigateway.media import BinaryMediaTypes
 from preheat.services.apigateway.models import (
     AccessLogSettings,
+    CanarySettings,
     Deployment,
     Integration,
     Method,
@@ -17,6 +22,9 @@ from preheat.services.apigateway.models import (
     Stage,
 )
 from preheat.services.apigateway.routing import RouteTree
+
+_REFUSED = frozenset(("content-length", "transfer-encoding"))
+_REFUSED_BY_LAMBDA = _REFUSED | {"authorization", "connection", "expect", "proxy-authenticate", "te"}
 
 
 class Route(NamedTuple):
@@ -42,8 +50,10 @@ class DeployedStage:
         "account_id",
         "api_id",
         "binary",
+        "canary",
         "deployment",
         "deployment_id",
+        "is_canary",
         "name",
         "region",
         "routes",
@@ -51,7 +61,17 @@ class DeployedStage:
         "variables",
     )
 
-    def __init__(self, account_id: str, api_id: str, stage: Stage, deployment: Deployment, region: str) -> None:
+    def __init__(
+        self,
+        account_id: str,
+        api_id: str,
+        stage: Stage,
+        deployment: Deployment,
+        region: str,
+        canary: Canary | None = None,
+        *,
+        is_canary: bool = False,
+    ) -> None:
         self.account_id = account_id
         self.api_id = api_id
         self.region = region
@@ -61,14 +81,49 @@ class DeployedStage:
         self.deployment_id = deployment.id
         self.variables = stage.variables if isinstance(stage.variables, dict) else None
         self.binary = BinaryMediaTypes(deployment.binary_media_types)
+        self.canary = canary
+        self.is_canary = is_canary
+        compressed = deployment.minimum_compression_size is not None
         self.routes = RouteTree(
-            (resource.path, name, _route(resource, method, stage))
+            (resource.path, name, _route(resource, method, stage, compressed))
             for resource in deployment.resources
             for name, method in resource.resource_methods.items()
         )
 
 
-def _route(resource: Resource, method: Method, stage: Stage) -> Route:
+class Canary(NamedTuple):
+    """The deployment that `percent` of a stage's requests get."""
+
+    percent: float
+    stage: DeployedStage
+
+
+def deployed(
+    account_id: str, api_id: str, stage: Stage, deployments: Mapping[str, Deployment], region: str
+) -> DeployedStage:
+    """The stage with its canary, if it has one."""
+    settings = stage.canary_settings
+    canary = None
+    if isinstance(settings, CanarySettings):
+        own = msgspec.structs.replace(stage, variables=stage.canary_variables() or UNSET)
+        second = DeployedStage(account_id, api_id, own, deployments[settings.deployment_id], region, is_canary=True)
+        canary = Canary(settings.percent_traffic, second)
+    return DeployedStage(account_id, api_id, stage, deployments[stage.deployment_id], region, canary)
+
+
+def refused_header(integration: Integration) -> str | None:
+    """A header that an integration maps and must not: its requests all fail (500), whatever its type makes of mappings.
+
+    Recorded in localstack's TestApiGatewayHeaderRemapping.
+    """
+    parameters = integration.request_parameters if isinstance(integration.request_parameters, dict) else {}
+    refused = _REFUSED_BY_LAMBDA if integration.type.startswith("AWS") else _REFUSED
+    prefix = "integration.request.header."
+    names = (target.removeprefix(prefix) for target in parameters if target.startswith(prefix))
+    return next((name for name in names if name.lower() in refused), None)
+
+
+def _route(resource: Resource, method: Method, stage: Stage, compressed: bool) -> Route:
     integration = method.method_integration
     if not isinstance(integration, Integration):  # CreateDeployment refuses such a method
         raise ValueError(f"{method.http_method} {resource.path} has no integration")
@@ -80,6 +135,7 @@ def _route(resource: Resource, method: Method, stage: Stage) -> Route:
         or isinstance(method.request_validator_id, str)
         or setting is not None
         or isinstance(stage.access_log_settings, AccessLogSettings)
+        or compressed
     )
     return Route(
         resource.id,
@@ -88,7 +144,7 @@ def _route(resource: Resource, method: Method, stage: Stage) -> Route:
         _function_arn(integration, variables),
         integration.timeout_in_millis / 1000,
         method,
-        integration.type == "AWS_PROXY" and not guarded,
+        integration.type == "AWS_PROXY" and not guarded and refused_header(integration) is None,
         setting,
     )
 

@@ -144,6 +144,17 @@ class Store:
         state.attach(root)
         state.models.update((model.name, model) for model in born_with)
 
+    def copy_api(self, api_id: str, copy_id: str) -> None:
+        """Make a second API with the first one's definition (not its deployments and stages), under another id."""
+        old = self.apis[api_id]
+        root = old.resources[old.rest_api.root_resource_id]
+        rest_api = msgspec.structs.replace(old.rest_api, id=copy_id)
+        self.create_api(rest_api, root, old.models.values())
+        self.put_resources(copy_id, old.resources.values())
+        for kind in PARTS:
+            for key, value in getattr(old, kind).items():
+                self.put_part(copy_id, kind, key, value)
+
     def put_part(self, api_id: str, kind: str, key: str, value: msgspec.Struct) -> None:
         """`kind` is one of PARTS."""
         self._write_part(api_id, kind, key, value)

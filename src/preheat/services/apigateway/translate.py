@@ -17,6 +17,7 @@ from preheat.services.apigateway.call import Call
 from preheat.services.apigateway.mapping import map_response
 from preheat.services.apigateway.models import Integration, IntegrationResponse
 from preheat.services.apigateway.refusals import Refused
+from preheat.services.apigateway.responses import Malformed, header_pair
 from preheat.services.apigateway.variables import text_of
 from preheat.services.apigateway.vtl import TemplateFailed, render
 
@@ -42,8 +43,11 @@ def request_body(call: Call) -> str:
     content_type = (call.request.header("content-type") or _JSON).partition(";")[0].strip().lower()
     body = _request_text(call)
     if content_type in templates:
+        template = templates[content_type]
+        if template is None:
+            return body
         context = call.context()
-        text = _rendered(call, templates[content_type], body, context)
+        text = _rendered(call, template, body, context)
         call.overrides = {name: context[name] for name in call.overrides}
         return text
     behaviour = integration.passthrough_behavior
@@ -69,10 +73,10 @@ def response(call: Call, answer: BackendResponse) -> HttpResponse:
         body = _rendered(call, template, text if isinstance(text, str) else text.decode("utf-8", "replace"), context)
         override = context["responseOverride"]
     parameters = chosen.response_parameters if isinstance(chosen.response_parameters, dict) else {}
-    headers = map_response(call, parameters, answer.headers, answer.body.decode("utf-8", "replace"))
+    headers = _safe(map_response(call, parameters, answer.headers, answer.body.decode("utf-8", "replace")))
     for name, value in override["header"].items():
         headers = [(key, old) for key, old in headers if key.lower() != name.lower()]
-        headers += [(name, text_of(item)) for item in (value if isinstance(value, list) else [value])]
+        headers += _safe([(name, text_of(item)) for item in (value if isinstance(value, list) else [value])])
     if isinstance(override["status"], int) and 200 <= override["status"] <= 599:  # others are ignored, as on AWS
         status = override["status"]
     if status < 200:  # an interim status cannot end an exchange
@@ -80,6 +84,14 @@ def response(call: Call, answer: BackendResponse) -> HttpResponse:
     if not any(name.lower() == "content-type" for name, _ in headers):
         headers.insert(0, ("Content-Type", content_type))
     return HttpResponse(status, headers, body.encode() if isinstance(body, str) else body)
+
+
+def _safe(headers: Headers) -> Headers:
+    """Headers under the names that the client sees. Raises Refused where one could split the response."""
+    try:
+        return [pair for name, value in headers if (pair := header_pair(name, value)) is not None]
+    except Malformed as error:
+        raise Refused(refusals.INTERNAL_ERROR, f"mapped {error}") from error
 
 
 def lambda_selector(payload: bytes, status: int) -> str:

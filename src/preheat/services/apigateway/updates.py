@@ -42,6 +42,8 @@ _INTEGRATION_MEMBERS = (
     "cacheNamespace",
     "connectionType",
 )
+_NO_PARAMETER = "Invalid parameter name specified"
+_NO_CONTENT_TYPE = "Content-Type specified was not found"
 _RESPONSE_MAPS = ("responseParameters", "responseTemplates")
 _RESPONSE_MEMBERS = ("selectionPattern", "contentHandling")
 
@@ -65,14 +67,15 @@ class UpdateOperations(MethodOperations):
         for patch in patches(params):
             match patch.parts:
                 case ("responseParameters", name):
-                    changed = _changed_map(response.response_parameters, name, boolean(patch.value), patch)
+                    given = boolean(patch.value)
+                    changed = _changed_map(response.response_parameters, name, given, patch, _NO_PARAMETER)
                     response = msgspec.structs.replace(response, response_parameters=changed)
                 case ("responseModels", name):
                     check_models(state, {} if patch.op == "remove" else {name: patch.value})
-                    changed = _changed_map(response.response_models, name, patch.value, patch)
+                    changed = _changed_map(response.response_models, name, patch.value, patch, _NO_CONTENT_TYPE)
                     response = msgspec.structs.replace(response, response_models=changed)
                 case _:
-                    raise _bad_path(patch, ("responseParameters", "responseModels"))
+                    raise errors.bad_request(f"Invalid patch path {patch.path}")
         responses[response.status_code] = response
         self._keep(state, resource, msgspec.structs.replace(method, method_responses=responses))
         return wire(response)
@@ -146,11 +149,12 @@ def _patch_document(document: dict[str, Any], patch: Patch, members: tuple[str, 
             raise _bad_path(patch, (*members, *maps))
 
 
-def _changed_map(current: Any, name: str, value: Any, patch: Patch) -> Any:
+def _changed_map(current: Any, name: str, value: Any, patch: Patch, replace_needs: str = "") -> Any:
+    """A map with one entry changed. What is removed must exist; with `replace_needs`, also what is replaced."""
     changed = dict(current) if isinstance(current, Mapping) else {}
+    if name not in changed and (patch.op == "remove" or (patch.op == "replace" and replace_needs)):
+        raise errors.not_found(replace_needs or _NO_PARAMETER)
     if patch.op == "remove":
-        if name not in changed:
-            raise errors.not_found("Invalid parameter name specified")
         del changed[name]
     else:
         changed[name] = value

@@ -26,7 +26,7 @@ def check(call: Call) -> None:
     if validator.validate_request_parameters and isinstance(method.request_parameters, dict):
         missing = [
             name.rpartition(".")[2]
-            for name, required in method.request_parameters.items()
+            for name, required in sorted(method.request_parameters.items())  # headers, path, query (recorded)
             if required and not _present(call, name)
         ]
         if missing:

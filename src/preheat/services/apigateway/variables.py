@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -28,6 +28,11 @@ def substitute(text: str, variables: Mapping[str, Any], missing: str | None = No
         return text_of(found)
 
     return _REFERENCE.sub(value, text)
+
+
+def java_map(pairs: Iterable[tuple[str, str]]) -> str:
+    """How Java prints a map: `{a=1, b=2}`."""
+    return "{" + ", ".join(f"{name}={value}" for name, value in pairs) + "}"
 
 
 def lookup(value: Any, steps: list[str]) -> Any:

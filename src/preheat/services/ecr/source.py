@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from preheat.kernel.errors import AwsError, PreheatError
 from preheat.kernel.image import ImageMissing, ImageUnsupported, ResolvedImage
+from preheat.oci.digest import hex_of
 from preheat.oci.layers import Layer, LayerStore, chain_id
 from preheat.oci.manifest import DOCKER_CONFIG, LAYERS, OCI_CONFIG, Manifest, parse_manifest
 from preheat.oci.reference import Reference
@@ -18,16 +20,24 @@ from preheat.oci.tarstream import LayerRefused
 from preheat.services.ecr.registry import Registry
 
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "arm64"}
-LET_GO_S = 20 * 60.0
-"""An environment outlives its function by the invocation it serves: 15 minutes at most (Lambda quotas)."""
+_SOON_S, _AGAIN_S = 0.5, 30.0
+"""Directories nobody holds are looked for this long after an image was let go, and again while environments run from
+some of them: an environment outlives its function by the invocation it serves."""
 _WHAT_TO_DO = "build it with docker build --provenance=false, or push it with preheat push, which picks one platform"
 
 
 class RegistryImages:
     """For the server's own thread, but for the two directories, which take their time and are for another."""
 
-    def __init__(self, registry: Registry, data_dir: Path) -> None:
+    def __init__(
+        self, registry: Registry, data_dir: Path, in_use: Callable[[], Collection[str]] = frozenset[str]
+    ) -> None:
+        """`in_use` names the directories that living environments run from, whoever holds their images."""
         self._registry = registry
+        self._in_use = in_use
+        self._let_go = False
+        """Whether there may be directories that nobody holds any more."""
+        self._freeing: asyncio.Task[None] | None = None
         self._layers = LayerStore(data_dir, registry.blobs)
 
     def resolve(self, image_uri: str) -> ResolvedImage:
@@ -55,9 +65,18 @@ class RegistryImages:
     def unpin(self, holder: str) -> None:
         digest = self._registry.store.pin_of(holder)
         if digest is not None:
-            self._layers.let_go(self._diff_ids(digest))
             self._registry.store.unpin(holder)
             self._registry.release()
+            self._let_go = True
+            if self._freeing is None or self._freeing.done():
+                with contextlib.suppress(RuntimeError):  # no loop, no server: the next start collects
+                    self._freeing = asyncio.get_running_loop().create_task(self._free())
+
+    def pinned(self) -> list[str]:
+        return self._registry.store.pinned()
+
+    def layer_files(self, image: ResolvedImage) -> tuple[Path, ...]:
+        return tuple(self._registry.blobs.path(blob) for blob in image.blobs)
 
     def layer_directories(self, image: ResolvedImage) -> tuple[Path, ...]:
         try:
@@ -71,13 +90,28 @@ class RegistryImages:
         except (LayerRefused, FileNotFoundError) as error:
             raise PreheatError(f"image {image.uri} cannot be unpacked: {error}") from None
 
-    async def collect(self, grace_s: float = LET_GO_S) -> int:
-        """Remove unpacked layers of images that no function holds or has held within `grace_s`, which must be as
-        long as an environment may outlive its function. Returns how many directories went."""
+    async def collect(self) -> int:
+        """Remove unpacked layers of images that neither a function holds nor an environment runs from. Returns how
+        many directories went."""
+        began_s, in_use = time.time(), self._in_use()
         pinned = [self._diff_ids(digest) for digest in self._registry.store.pinned()]
         diff_ids = {diff_id for image in pinned for diff_id in image}
         chains = {chain_id(image) for image in pinned}
-        return await asyncio.to_thread(self._layers.collect, diff_ids, chains, time.time() - grace_s)
+        held = {hex_of(name) for name in (*diff_ids, *chains)}
+        self._let_go = any(Path(path).name not in held for path in in_use)
+        return await asyncio.to_thread(self._layers.collect, diff_ids, chains, began_s, in_use)
+
+    def close(self) -> None:
+        """Stop giving disk back."""
+        if self._freeing is not None:
+            self._freeing.cancel()
+
+    async def _free(self) -> None:
+        await asyncio.sleep(_SOON_S)
+        await self.collect()
+        while self._let_go:
+            await asyncio.sleep(_AGAIN_S)
+            await self.collect()
 
     def _diff_ids(self, digest: str) -> tuple[str, ...]:
         """Of an image that somebody has pinned, which keeps its manifest and its configuration."""

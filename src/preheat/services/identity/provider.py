@@ -1,8 +1,7 @@
-"""IAM's roles and STS, any credentials accepted: they tell who a caller is and refuse nobody."""
+"""IAM's roles and policies and STS, any credentials accepted: they tell who a caller is and refuse nobody."""
 
 from __future__ import annotations
 
-import json
 import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,14 +10,15 @@ from urllib.parse import quote
 
 from preheat.aws.context import OperationContext
 from preheat.kernel.errors import AwsError
+from preheat.services.identity.policies import PolicyOperations, checked_document
 from preheat.services.identity.store import IdentityStore, Role, new_id
 
 _SESSION_S = 3600
 _PAGE = 100
 
 
-class IamProvider:
-    """Roles: made, shown, listed, deleted. Policies are not built."""
+class IamProvider(PolicyOperations):
+    """Roles: made, shown, listed, deleted, with their policies. Users and groups are not built."""
 
     def __init__(self, store: IdentityStore) -> None:
         self._store = store
@@ -32,17 +32,54 @@ class IamProvider:
             arn=f"arn:aws:iam::{context.account_id}:role{path}{name}",
             role_id=new_id("AROA"),
             created=datetime.now(UTC).replace(microsecond=0),
-            trust_policy=_checked_policy(params["AssumeRolePolicyDocument"]),
+            trust_policy=checked_document(params["AssumeRolePolicyDocument"]),
             path=path,
             description=params.get("Description") or "",
             max_session_s=params.get("MaxSessionDuration") or 3600,
             tags=tuple(params.get("Tags") or ()),
         )
         self._store.put_role(role)
-        return {"Role": _shown(role)}
+        shown = _shown(role)
+        if "MaxSessionDuration" not in params:  # GetRole alone shows what was not given (recorded)
+            del shown["MaxSessionDuration"]
+        return {"Role": shown}
 
     def get_role(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        return {"Role": _shown(self._role(params["RoleName"]))}
+        """Nobody's use of a role is kept: `RoleLastUsed` is empty, as for one that was never used (recorded)."""
+        return {"Role": {**_shown(self._role(params["RoleName"])), "RoleLastUsed": {}}}
+
+    def update_role(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        role = self._role(params["RoleName"])
+        description, longest_s = params.get("Description"), params.get("MaxSessionDuration")
+        self._store.put_role(
+            replace(
+                role,
+                description=role.description if description is None else description,
+                max_session_s=longest_s or role.max_session_s,
+            )
+        )
+        return {}
+
+    def update_assume_role_policy(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        role, document = self._role(params["RoleName"]), checked_document(params["PolicyDocument"])
+        self._store.put_role(replace(role, trust_policy=document))
+        return {}
+
+    def tag_role(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        role = self._role(params["RoleName"])
+        tags = {tag["Key"]: tag for tag in (*role.tags, *params["Tags"])}
+        self._store.put_role(replace(role, tags=tuple(tags.values())))
+        return {}
+
+    def untag_role(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        role = self._role(params["RoleName"])
+        kept = tuple(tag for tag in role.tags if tag["Key"] not in params["TagKeys"])
+        self._store.put_role(replace(role, tags=kept))
+        return {}
+
+    def list_role_tags(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        """All at once: a role has 50 at most."""
+        return {"Tags": [dict(tag) for tag in self._role(params["RoleName"]).tags], "IsTruncated": False}
 
     def list_roles(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         prefix, after = params.get("PathPrefix") or "/", params.get("Marker") or ""
@@ -58,14 +95,12 @@ class IamProvider:
         return answer
 
     def delete_role(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        self._store.delete_role(self._role(params["RoleName"]).name)
+        role = self._role(params["RoleName"])
+        for policies, how in ((role.attached, "detach all"), (role.inline, "delete")):
+            if policies:
+                raise AwsError("DeleteConflict", f"Cannot delete entity, must {how} policies first.", 409)
+        self._store.delete_role(role.name)
         return {}
-
-    def _role(self, name: str) -> Role:
-        role = self._store.role(name)
-        if role is None:
-            raise AwsError("NoSuchEntity", f"The role with name {name} cannot be found.", 404)
-        return role
 
 
 class StsProvider:
@@ -103,15 +138,6 @@ class StsProvider:
             },
             "AssumedRoleUser": {"AssumedRoleId": user_id, "Arn": session_arn},
         }
-
-
-def _checked_policy(document: str) -> str:
-    try:
-        if not isinstance(json.loads(document), dict):
-            raise ValueError("not an object")
-    except ValueError as error:
-        raise AwsError("MalformedPolicyDocument", "This policy contains invalid Json") from error
-    return document
 
 
 def _shown(role: Role) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Roles and assumed-role sessions, in SQLite alone: nobody asks for them on a hot path."""
+"""Roles, policies and assumed-role sessions, in SQLite alone: nobody asks for them on a hot path."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import secrets
 import string
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +21,7 @@ _MIGRATIONS = (
         access_key_id TEXT PRIMARY KEY, arn TEXT NOT NULL, user_id TEXT NOT NULL, expires_s INTEGER NOT NULL
     ) STRICT
     """,
+    "CREATE TABLE policies (arn TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT",
 )
 LAB_ROLE = "LabRole"
 """The role that AWS Academy's learner labs give; here it is present from the start."""
@@ -42,6 +43,23 @@ class Role:
     description: str = ""
     max_session_s: int = 3600
     tags: tuple[Mapping[str, str], ...] = ()
+    attached: Mapping[str, str] = field(default_factory=dict)
+    """Names of managed policies, by ARN."""
+    inline: Mapping[str, str] = field(default_factory=dict)
+    """Documents of the role's own policies, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A managed policy; `document` is what was given."""
+
+    arn: str
+    name: str
+    policy_id: str
+    path: str
+    created: datetime
+    document: str
+    description: str = ""
 
 
 def new_id(prefix: str) -> str:
@@ -74,6 +92,23 @@ class IdentityStore:
 
     def delete_role(self, name: str) -> None:
         self._db.execute("DELETE FROM roles WHERE name = ?", (name,))
+
+    def policy(self, arn: str) -> Policy | None:
+        row = self._db.execute("SELECT document FROM policies WHERE arn = ?", (arn,)).fetchone()
+        return None if row is None else msgspec.json.decode(row["document"], type=Policy)
+
+    def policies(self) -> list[Policy]:
+        """In order of name."""
+        rows = self._db.execute("SELECT document FROM policies")
+        found = [msgspec.json.decode(row["document"], type=Policy) for row in rows]
+        return sorted(found, key=lambda policy: policy.name)
+
+    def put_policy(self, policy: Policy) -> None:
+        document = msgspec.json.encode(policy).decode()
+        self._db.execute("INSERT OR REPLACE INTO policies VALUES (?, ?)", (policy.arn, document))
+
+    def delete_policy(self, arn: str) -> None:
+        self._db.execute("DELETE FROM policies WHERE arn = ?", (arn,))
 
     def put_session(self, access_key_id: str, arn: str, user_id: str, expires_s: int) -> None:
         """Remember whose a temporary key is, and forget the expired ones."""

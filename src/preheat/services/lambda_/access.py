@@ -9,7 +9,7 @@ from typing import Any
 
 from preheat.aws.context import OperationContext
 from preheat.services.lambda_.archive import MAX_UNZIPPED_BYTES, MAX_ZIPPED_BYTES
-from preheat.services.lambda_.failures import conflict, function_only, invalid, not_found, revision_mismatch
+from preheat.services.lambda_.failures import conflict, function_only, invalid, not_built, not_found, revision_mismatch
 from preheat.services.lambda_.models import LATEST, Function, new_id
 from preheat.services.lambda_.operations import Operations
 from preheat.services.lambda_.validation import check_tags
@@ -47,11 +47,12 @@ class AccessOperations(Operations):
         return {"Statement": _compact(statement)}
 
     def get_policy(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        function, qualifier = self._registry.find_resource(params["FunctionName"], params.get("Qualifier"))
-        policy = self._policy(function, qualifier)
+        name, qualifier = self._registry.parse(params["FunctionName"], params.get("Qualifier"))
+        policy = self._policy(self._registry.find(name)[0], qualifier)
         if not policy:
-            raise not_found("The resource you requested does not exist.")
+            raise not_found("The resource you requested does not exist.")  # also of a version that does not
         document = {"Version": "2012-10-17", "Id": "default", "Statement": policy}
+        function, _ = self._registry.find(name, qualifier)
         return {"Policy": _compact(document), "RevisionId": self._policy_revision(function, qualifier)}
 
     def remove_permission(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +113,12 @@ class AccessOperations(Operations):
         return {"Tags": self._registry.store.attached(self._tagged(params).name).tags}
 
     def _tagged(self, params: dict[str, Any]) -> Function:
-        name, qualifier = self._registry.parse(params["Resource"])
+        resource = params["Resource"]
+        if ":event-source-mapping:" in resource:
+            raise not_found(f"Event source mapping not found: {resource}")
+        if ":code-signing-config:" in resource:
+            raise not_built("Tags of code signing configurations")
+        name, qualifier = self._registry.parse(resource)
         if qualifier is not None:
             raise invalid("Tags on function aliases and versions are not supported. Please specify a function ARN.")
         return self._registry.function(name)
@@ -130,14 +136,16 @@ class AccessOperations(Operations):
         if wanted > 0 and left < MIN_UNRESERVED:
             raise invalid(
                 "Specified ReservedConcurrentExecutions for function decreases account's "
-                f"UnreservedConcurrentExecution below its minimum value of [{MIN_UNRESERVED}]."
+                f"UnreservedConcurrentExecution below its minimum value of [{MIN_UNRESERVED}].",
+                typed=False,
             )
         attached = self._registry.store.attached(function.name)
         provisioned = sum(each.requested for each in attached.provisioned.values())
         if provisioned > wanted:
             raise invalid(  # the blanks are AWS's (recorded)
                 f" ReservedConcurrentExecutions  {wanted} should not be lower than function's total provisioned "
-                f"concurrency [{provisioned}]."
+                f"concurrency [{provisioned}].",
+                typed=False,
             )
         self._registry.attach(function.name, replace(attached, reserved_concurrency=wanted))
         return {"ReservedConcurrentExecutions": wanted}

@@ -47,7 +47,10 @@ class EventInvoke:
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """One function URL; `cors` is by botocore's member names, times as the API shows them."""
+    """One function URL; `cors` is by botocore's member names, times as the API shows them.
+
+    Answers to changes show the mode only where it was ever given (recorded on AWS).
+    """
 
     url_id: str
     auth_type: str
@@ -55,6 +58,15 @@ class Url:
     created: str
     modified: str
     cors: dict[str, Any] | None = None
+    mode_given: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeUpdates:
+    """When AWS would update the managed runtime: `mode` is Auto, Manual or FunctionUpdate."""
+
+    mode: str = "Auto"
+    runtime_version_arn: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +81,19 @@ class Attached:
     provisioned: dict[str, Provisioned] = field(default_factory=dict)
     event_invoke: dict[str, EventInvoke] = field(default_factory=dict)
     urls: dict[str, Url] = field(default_factory=dict)
+    recursive_loop: str = "Terminate"
+    runtime_updates: dict[str, RuntimeUpdates] = field(default_factory=dict)
+    code_signing: str = ""
+    """A code signing configuration's ARN."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningConfig:
+    """One code signing configuration: `publishers` are ARNs of signing profile versions, `policy` Warn or Enforce."""
+
+    id: str
+    arn: str
+    publishers: list[str]
+    policy: str
+    modified: str
+    description: str = ""

@@ -13,10 +13,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 
 from preheat.kernel.errors import PreheatError
 from preheat.kernel.http import HttpRequest, HttpResponse
+from preheat.kernel.runtimes import LAYERS_ROOT, TASK_ROOT, is_custom
 from preheat.services.lambda_ import archive
 from preheat.services.lambda_.failures import invalid
 
@@ -104,11 +106,20 @@ class CodeStore:
             (work / "zip").replace(self._root / f"{code_id}.zip")
         (work / "tree").replace(self.path(code_id))
 
-    async def compile(self, code_id: str, runtime: str) -> None:
+    async def compile_all(self, code_ids: Sequence[str], runtime: str) -> None:
+        """`compile` a function's code, the first, and its layers'; `code_ids` is empty for an image."""
+        for place, code_id in zip(chain([TASK_ROOT], repeat(LAYERS_ROOT)), code_ids, strict=False):
+            await self.compile(code_id, runtime, place)
+
+    async def compile(self, code_id: str, runtime: str, shown_at: str = TASK_ROOT) -> None:
         """Write the .pyc files of every module with the runtime's own interpreter, on all cores; once.
 
-        A module that does not compile is left to fail at init, as on AWS.
+        They carry the names that the modules have where they are `shown_at`: else every import renames all that
+        it loads (importlib, `_fix_co_filename`). A module that does not compile is left to fail at init, as on AWS.
+        What a custom runtime runs is its own.
         """
+        if is_custom(runtime):
+            return
         mark = self._root / f"{code_id}.{runtime}.compiled"
         if mark.exists():
             return
@@ -116,8 +127,8 @@ class CodeStore:
         modules = await asyncio.to_thread(archive.python_files, tree)
         if modules:
             workers = max(1, min(os.cpu_count() or 1, modules // _FILES_PER_WORKER))
-            command = [str(self.interpreter(runtime)), "-I", "-m", "compileall", "-q", "-j", str(workers), str(tree)]
-            await _run_quietly(command)
+            command = [str(self.interpreter(runtime)), "-I", "-m", "compileall", "-q", "-j", str(workers)]
+            await _run_quietly([*command, "-d", shown_at, str(tree)])
         mark.touch()
 
     async def check_combined(self, code_ids: Sequence[str]) -> None:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from preheat.aws.failures import NOT_BUILT
 from preheat.kernel.errors import AwsError
 
 
-def invalid(message: str) -> AwsError:
-    return AwsError("InvalidParameterValueException", message)
+def invalid(message: str, *, typed: bool = True) -> AwsError:
+    """`typed` is whether AWS's answer has a `Type`: a few have none (recorded)."""
+    return AwsError("InvalidParameterValueException", message, fault=None if typed else "")
+
+
+def problem(value: object, member: str, rule: str) -> str:
+    return f"Value '{value}' at '{member}' failed to satisfy constraint: {rule}"
+
+
+def constraints(problems: Sequence[str]) -> AwsError:
+    """What AWS answers when members break their model's constraints."""
+    count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected: "
+    return AwsError("ValidationException", count + "; ".join(problems))
 
 
 def constraint(value: object, member: str, rule: str) -> AwsError:
-    """What AWS answers when a member breaks its model's constraint."""
-    text = f"1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: {rule}"
-    return AwsError("ValidationException", text)
+    return constraints([problem(value, member, rule)])
 
 
-def not_found(message: str) -> AwsError:
-    return AwsError("ResourceNotFoundException", message, 404)
+def not_found(message: str, *, typed: bool = True) -> AwsError:
+    return AwsError("ResourceNotFoundException", message, 404, fault=None if typed else "")
 
 
 def function_not_found(arn: str) -> AwsError:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from preheat.kernel.errors import AwsError, PreheatError
-from preheat.kernel.image import ImageMissing, ImageProgram, ImageSource, ImageUnsupported, ResolvedImage
+from preheat.kernel.image import (
+    ImageMissing,
+    ImagePreparer,
+    ImageProgram,
+    ImageSource,
+    ImageUnsupported,
+    ResolvedImage,
+)
 from preheat.services.lambda_.failures import invalid, not_built
 
 _MOST_LAYERS = 50
@@ -17,12 +25,33 @@ _MOST_LAYERS = 50
 _ARCHITECTURES = {"aarch64": "arm64"}
 
 
+class LayerImages:
+    """The `ImagePreparer` of the container sandbox: a directory for each layer."""
+
+    def __init__(self, source: ImageSource) -> None:
+        self._source = source
+
+    async def prepare(self, image: ResolvedImage) -> ImageProgram:
+        if len(image.layers) > _MOST_LAYERS:
+            paths: tuple[Path, ...] = (await asyncio.to_thread(self._source.flat_directory, image),)
+        else:
+            paths = await asyncio.to_thread(self._source.layer_directories, image)
+        return ImageProgram(layers=tuple(map(str, paths)), command=())
+
+    def fit(self, program: ImageProgram) -> ImageProgram:
+        return program
+
+    def keep(self, digests: Collection[str]) -> None:
+        """The source collects its directories by itself."""
+
+
 class Images:
     """`source` is None where this machine or setting cannot run images: then functions of them are refused."""
 
-    def __init__(self, source: ImageSource | None) -> None:
+    def __init__(self, source: ImageSource | None, preparer: ImagePreparer | None = None) -> None:
         self._source = source
-        self._directories: dict[str, tuple[str, ...]] = {}
+        self._preparer = preparer or (LayerImages(source) if source is not None else None)
+        self._prepared: dict[str, ImageProgram] = {}
 
     def resolve(self, uri: str, architecture: str) -> ResolvedImage:
         """What the URI means now. Raises AwsError in AWS's words, and what to do where there is something to do.
@@ -48,30 +77,32 @@ class Images:
 
     def unpin(self, holder: str) -> None:
         """No harm where it holds nothing."""
-        if self._source is not None:
+        if self._source is not None and self._preparer is not None:
             self._source.unpin(holder)
+            self._preparer.keep(self._source.pinned())
 
-    async def unpack(self, image: ResolvedImage) -> None:
-        """Raises AwsError InvalidImage (a StateReasonCode) where the image cannot be unpacked here."""
-        source = self._needed()
+    async def unpack(self, image: ResolvedImage, overrides: Mapping[str, Any]) -> None:
+        """Make it ready to run. Raises AwsError InvalidImage (a StateReasonCode) where that cannot be done here."""
+        self._needed()
+        assert self._preparer is not None
         try:
-            if len(image.layers) > _MOST_LAYERS:
-                paths: tuple[Path, ...] = (await asyncio.to_thread(source.flat_directory, image),)
-            else:
-                paths = await asyncio.to_thread(source.layer_directories, image)
+            self._prepared[image.digest] = await self._preparer.prepare(image)
+            self.program(image, overrides)
         except PreheatError as error:
             raise AwsError("InvalidImage", str(error)) from error
-        self._directories[image.digest] = tuple(map(str, paths))
 
     def program(self, image: ResolvedImage, overrides: Mapping[str, Any]) -> ImageProgram:
         """What to run of an unpacked image; `overrides` is the function's ImageConfig, each member for itself."""
         entry_point = overrides.get("EntryPoint") or image.config.get("Entrypoint") or []
         command = overrides.get("Command") or image.config.get("Cmd") or []
-        return ImageProgram(
-            layers=self._directories[image.digest],
-            command=(*entry_point, *command),
-            working_dir=overrides.get("WorkingDirectory") or image.config.get("WorkingDir") or "/",
-            environ=dict(variable.partition("=")[::2] for variable in image.config.get("Env") or []),
+        assert self._preparer is not None
+        return self._preparer.fit(
+            replace(
+                self._prepared[image.digest],
+                command=(*entry_point, *command),
+                working_dir=overrides.get("WorkingDirectory") or image.config.get("WorkingDir") or "/",
+                environ=dict(variable.partition("=")[::2] for variable in image.config.get("Env") or []),
+            )
         )
 
     def _needed(self) -> ImageSource:
@@ -81,7 +112,7 @@ class Images:
 
 
 class NoImages:
-    """The `ImageSource` of a machine that cannot run containers: functions of images are refused, saying why."""
+    """The `ImageSource` where images cannot be run as the setting says: functions of them are refused, saying why."""
 
     def __init__(self, why: str) -> None:
         self._why = why
@@ -94,6 +125,12 @@ class NoImages:
 
     def unpin(self, holder: str) -> None:
         """Of a data directory that another machine has written, whose images may stay."""
+
+    def pinned(self) -> Collection[str]:
+        return ()
+
+    def layer_files(self, image: ResolvedImage) -> tuple[Path, ...]:
+        raise PreheatError(f"functions from container images cannot run on this machine: {self._why}")
 
     def layer_directories(self, image: ResolvedImage) -> tuple[Path, ...]:
         raise PreheatError(f"functions from container images cannot run on this machine: {self._why}")
@@ -109,7 +146,6 @@ def check_members(params: Mapping[str, Any]) -> None:
             raise invalid(
                 "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image."
             )
-        check_snap_start((params.get("SnapStart") or {}).get("ApplyOn"))
         if not params["Code"].get("ImageUri"):
             raise invalid("Please provide ImageUri when creating a function with packageType Image.")
         return
@@ -124,19 +160,12 @@ def check_code_members(package_type: str, params: Mapping[str, Any]) -> None:
     if package_type == "Image" and not params.get("ImageUri"):
         raise invalid("Please provide ImageUri when updating a function with packageType Image.")
     if package_type == "Zip" and params.get("ImageUri"):
-        raise invalid("Please do not provide ImageUri when updating a function with packageType Zip.")
+        raise invalid("Please don't provide ImageUri when updating a function with packageType Zip.")
 
 
 def check_configuration_members(package_type: str, fields: Mapping[str, Any]) -> None:
     """UpdateFunctionConfiguration, by `Function`'s fields (words unverified)."""
-    if package_type == "Image":
-        check_snap_start(fields.get("snap_start"))
     if package_type == "Image" and fields.keys() & {"runtime", "handler", "layers"}:
         raise invalid("Please don't provide Handler or Runtime or Layer for a function with packageType Image.")
     if package_type == "Zip" and fields.get("image_config"):
         raise invalid("Please do not provide ImageConfig for a function with packageType Zip.")
-
-
-def check_snap_start(apply_on: str | None) -> None:
-    if apply_on == "PublishedVersions":
-        raise not_built("SnapStart of functions from container images")

@@ -16,9 +16,11 @@ import msgspec
 
 from preheat.aws.model import load_service
 from preheat.aws.rest_json import RestJson
+from preheat.aws.validation import Validator
 from preheat.kernel.errors import AwsError
 from preheat.kernel.function import Invocation, Invoker, InvokeResult
 from preheat.kernel.http import HttpRequest, HttpResponse
+from preheat.kernel.stream import ResponseStream
 from preheat.services.lambda_.asynchronous import EventQueue, new_event
 from preheat.services.lambda_.failures import constraint, too_large
 from preheat.services.lambda_.registry import FunctionRegistry
@@ -51,12 +53,17 @@ class Invocations:
         invocation_type: str = "RequestResponse",
         client_context: str = "",
         trace_id: str = "",
+        stream: ResponseStream | None = None,
     ) -> asyncio.Future[InvokeResult] | int:
         """Check and hand over; the status of a DryRun or Event that passed. Raises AwsError for what AWS refuses."""
         limit = MAX_PAYLOAD_BYTES if invocation_type != "Event" else MAX_EVENT_BYTES
         if len(payload) > limit:
             raise too_large(f"Request must be smaller than {limit} bytes for the InvokeFunction operation")
-        function = self._registry.resolve(identifier, qualifier)
+        try:
+            function = self._registry.resolve(identifier, qualifier)
+        except AwsError:
+            _check_names(identifier, qualifier)
+            raise
         if invocation_type == "DryRun":
             return 204
         check_json(payload)
@@ -82,6 +89,7 @@ class Invocations:
                 invoked_arn=arn,
                 client_context=context,
                 trace_id=trace_id,
+                stream=stream,
             ),
         )
 
@@ -158,6 +166,17 @@ def error_response(error: AwsError, request_id: str) -> HttpResponse:
     return _wire().error(error, request_id)
 
 
+@functools.cache
+def _validator() -> Validator:
+    return Validator(load_service("lambda"))
+
+
+def _check_names(identifier: str, qualifier: str | None) -> None:
+    """The model's rules on names, for a request that has found nothing: what is found keeps them."""
+    given = {"FunctionName": identifier, "Qualifier": qualifier}
+    _validator().validate(load_service("lambda").operations["Invoke"], given)
+
+
 _VERSION_BITS = (0xF << 76) | (0x3 << 62)
 _VERSION_4 = (0x4 << 76) | (0x2 << 62)
 
@@ -198,25 +217,52 @@ def _no_constant(name: str) -> None:
     raise json.JSONDecodeError("not JSON", name, 0)
 
 
+_VALUE = "JSON String, Number, Array, Object or token 'null', 'true' or 'false'"
+_EXPECTED = {
+    "Expecting value": f"expected a valid value ({_VALUE})",
+    "Expecting ':' delimiter": "was expecting a colon to separate field name and value",
+    "Expecting property name enclosed in double quotes": "was expecting double-quote to start field name",
+}
+"""What Jackson says where Python says the key; else nothing is added."""
+
+
 def _detail(payload: bytes, error: Exception) -> str:
-    """What AWS's parser (Jackson) would say about it, as far as it can be told from Python's."""
-    if isinstance(error, UnicodeDecodeError):
-        return f"Invalid UTF-8 start byte 0x{payload[error.start]:02x}"
+    """What AWS's parser (Jackson) would say about it, as far as it can be told from Python's.
+
+    Columns are those just behind what was read (recorded on AWS; Jackson's UTF8StreamJsonParser).
+    """
     if isinstance(error, RecursionError):
         return "Document nesting depth exceeds the maximum allowed"
-    text = payload.decode()
-    position = error.pos if isinstance(error, json.JSONDecodeError) else 0
-    line, column = text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
-    if position >= len(text):
-        what = "Unexpected end-of-input"
-    elif word := re.match(r"[A-Za-z_][A-Za-z0-9_]*", text[position:]):
-        what = (
-            f"Unrecognized token '{word[0]}': "
-            "was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
-        )
+    text = payload.decode("latin-1")  # a character a byte: Jackson counts bytes
+    start = error.start if isinstance(error, UnicodeDecodeError) else _byte_position(payload, error)
+    read = start + 1
+    word = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*").match(text, start)
+    if isinstance(error, UnicodeDecodeError):
+        first = not text[:start].strip()
+        what = _unexpected(text[start], _EXPECTED["Expecting value"]) if first else _invalid_byte(payload[start])
+    elif start >= len(text):
+        what, read = "Unexpected end-of-input", start
+    elif word and getattr(error, "msg", "") in ("Expecting value", "not JSON"):
+        what, read = f"Unrecognized token '{word[0]}': was expecting ({_VALUE})", min(word.end() + 1, len(text))
     else:
-        what = f"Unexpected character ('{text[position]}' (code {ord(text[position])}))"
-    return f'{what}\n at [Source: (byte[])"{text[:500]}"; line: {line}, column: {column}]'
+        what = _unexpected(text[start], _EXPECTED.get(getattr(error, "msg", ""), ""))
+    line, column = text.count("\n", 0, read) + 1, read - text.rfind("\n", 0, read)
+    shown = payload[:500].decode(errors="replace")
+    return f'{what}\n at [Source: (byte[])"{shown}"; line: {line}, column: {column}]'
+
+
+def _byte_position(payload: bytes, error: Exception) -> int:
+    return len(payload.decode()[: error.pos].encode()) if isinstance(error, json.JSONDecodeError) else 0
+
+
+def _invalid_byte(byte: int) -> str:
+    return f"Invalid UTF-8 start byte 0x{byte:02x}"
+
+
+def _unexpected(character: str, expected: str) -> str:
+    code = ord(character)
+    shown = f"(CTRL-CHAR, code {code})" if code < 32 or 127 <= code < 160 else f"'{character}' (code {code})"
+    return f"Unexpected character ({shown})" + (f": {expected}" if expected else "")
 
 
 def _decoded_context(encoded: str) -> str:

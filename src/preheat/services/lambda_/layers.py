@@ -10,11 +10,12 @@ from typing import Any
 from preheat.aws.context import OperationContext
 from preheat.kernel.errors import AwsError
 from preheat.services.lambda_.code import CodeStore
-from preheat.services.lambda_.failures import conflict, constraint, invalid, not_found, precondition_failed
+from preheat.services.lambda_.failures import conflict, invalid, not_found, precondition_failed
 from preheat.services.lambda_.layer_models import Layer, LayerVersion
 from preheat.services.lambda_.models import LayerUse, code_id, last_modified_now, new_id
 from preheat.services.lambda_.operations import Operations
 from preheat.services.lambda_.pages import page
+from preheat.services.lambda_.runtimes import check_compatible, check_listed_runtime
 from preheat.services.lambda_.sources import source
 
 _MAX_LAYERS = 5
@@ -22,10 +23,7 @@ _ARN = re.compile(
     r"arn:(?:aws[a-zA-Z-]*):lambda:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):layer:(?P<name>[a-zA-Z0-9-_]+)"
     r"(?::(?P<version>\d+))?"
 )
-_USE_PATTERN = (
-    r"(arn:(aws[a-zA-Z-]*)?:lambda:[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)|"
-    r"(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+)"
-)
+_NO_SUCH = "The resource you requested does not exist."
 
 
 class LayerOperations(Operations):
@@ -35,6 +33,7 @@ class LayerOperations(Operations):
 
     async def publish_layer_version(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         name = self._layer_name(params["LayerName"])
+        check_compatible(params.get("CompatibleRuntimes") or [], params.get("CompatibleArchitectures") or [])
         async with self._code.adding(source(params["Content"])) as package:
             arn = f"arn:aws:lambda:{context.region}:{context.account_id}:layer:{name}"
             layer = self._registry.store.layer(name) or Layer(name, arn)
@@ -60,9 +59,8 @@ class LayerOperations(Operations):
 
     def get_layer_version_by_arn(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         match = _ARN.fullmatch(params["Arn"])
-        if match is None or match["version"] is None:
-            rule = f"Member must satisfy regular expression pattern: {_USE_PATTERN}"
-            raise constraint(params["Arn"], "arn", rule)
+        if match is None or match["version"] is None:  # one of AWS's own: the model lets no others through
+            raise not_found(_NO_SUCH)
         return self._layer_shown(context, *self._layer_version(match["name"], match["version"]))
 
     def delete_layer_version(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
@@ -76,6 +74,7 @@ class LayerOperations(Operations):
         return {}
 
     def list_layers(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        check_listed_runtime(params.get("CompatibleRuntime"))
         matching = [(layer, _newest(layer, params)) for layer in self._registry.store.layers]
         return page(
             "Layers",
@@ -90,6 +89,7 @@ class LayerOperations(Operations):
         )
 
     def list_layer_versions(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        check_listed_runtime(params.get("CompatibleRuntime"))
         layer = self._registry.store.layer(self._layer_name(params["LayerName"]))
         versions = [version for version in layer.newest_first if _fits(version, params)] if layer else []
         return page("LayerVersions", versions, lambda version: f"{10**9 - version.version:010d}", params, _listed)
@@ -171,14 +171,8 @@ class LayerOperations(Operations):
 
     def _layer_use(self, arn: str) -> LayerUse:
         match = _ARN.fullmatch(arn)
-        if match is None or match["version"] is None:
-            raise constraint(
-                f"[{arn}]",
-                "layers",
-                "Member must satisfy constraint: [Member must have length less than or equal to 2048, Member must have "
-                "length greater than or equal to 1, Member must satisfy regular expression pattern: "
-                f"{_USE_PATTERN}, Member must not be null]",
-            )
+        if match is None:  # one of AWS's own: the model lets no others through
+            raise invalid(f"Layer version {arn} does not exist.")
         if match["region"] != self._settings.region:
             raise invalid(
                 "Layers are not in the same region as the function. "
@@ -200,7 +194,7 @@ class LayerOperations(Operations):
         layer = self._registry.store.layer(name)
         version = layer.versions.get(number) if layer else None
         if layer is None or version is None:
-            raise not_found("The resource you requested does not exist.")
+            raise not_found(_NO_SUCH)
         return layer, version
 
     def _store_version(self, layer: Layer, version: LayerVersion) -> None:

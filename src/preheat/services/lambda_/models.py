@@ -12,7 +12,7 @@ from typing import Any
 
 from preheat.kernel.function import FunctionVersion
 from preheat.kernel.image import ImageProgram, ResolvedImage
-from preheat.kernel.runtimes import runtime_version
+from preheat.kernel.runtimes import is_custom, runtime_version
 
 LATEST = "$LATEST"
 BEING_CREATED = "The function is being created."
@@ -90,7 +90,7 @@ class Function:
     @property
     def has_snapshot(self) -> bool:
         """SnapStart concerns published versions only."""
-        return self.version != LATEST and self.snap_start == "PublishedVersions"
+        return self.version != LATEST and self.snap_start == "PublishedVersions" and not is_custom(self.runtime)
 
     @property
     def log_group(self) -> str:
@@ -248,14 +248,16 @@ def runnable(
     `reserved` is the function's reserved concurrency.
     """
     code_dir, *layer_dirs = map(str, directories or [Path()])
+    if program is not None:
+        code_dir, layer_dirs = (program.working_dir, list(program.layers)) if program.runtime else ("", [])
     return FunctionVersion(
         name=function.name,
         version=function.version,
         arn=function.arn,
         revision_id=function.pool_id,
-        runtime=function.runtime,
+        runtime=program.runtime if program else function.runtime,
         handler=function.handler,
-        code_dir="" if program else code_dir,
+        code_dir=code_dir,
         memory_mb=function.memory_mb,
         timeout_s=function.timeout_s,
         environment=function.environment or {},

@@ -13,36 +13,47 @@ from typing import Any
 from preheat.aws.context import OperationContext
 from preheat.kernel.function import FunctionVersion, Invoker, InvokeResult
 from preheat.kernel.http import HttpRequest, HttpResponse
-from preheat.kernel.image import ImageSource
+from preheat.kernel.image import ImagePreparer, ImageSource
 from preheat.kernel.settings import Settings
-from preheat.services.lambda_ import validation
+from preheat.kernel.stream import ResponseStream
+from preheat.services.lambda_ import streaming, validation
 from preheat.services.lambda_.asynchronous import EventQueue
 from preheat.services.lambda_.attachments import Attached
 from preheat.services.lambda_.code import CodeStore
 from preheat.services.lambda_.event_config import EventConfigOperations
-from preheat.services.lambda_.failures import conflict, constraint, function_not_found, invalid
+from preheat.services.lambda_.event_sources import EventSourceOperations
+from preheat.services.lambda_.failures import conflict, function_not_found, invalid
 from preheat.services.lambda_.images import Images, check_code_members, check_configuration_members, check_members
 from preheat.services.lambda_.invocations import Invocations
 from preheat.services.lambda_.layers import LayerOperations
+from preheat.services.lambda_.management import ManagementOperations
 from preheat.services.lambda_.models import LATEST, Function, configuration, last_modified_now, listed, new_id, revised
 from preheat.services.lambda_.pages import page, version_key
 from preheat.services.lambda_.provisioned import ProvisionedOperations, Provisioning
 from preheat.services.lambda_.queue_files import QueueFiles
 from preheat.services.lambda_.registry import FunctionRegistry
+from preheat.services.lambda_.signing import SigningOperations
 from preheat.services.lambda_.sources import source
 from preheat.services.lambda_.store import FunctionStore
 from preheat.services.lambda_.urls import UrlOperations
 from preheat.services.lambda_.versions import VersionOperations
 
-_CHUNK_BYTES = 64 * 1024
-"""Payload in one event of a response stream; any size up to 16 MB will do (Smithy)."""
 
-
-class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperations, UrlOperations, LayerOperations):
+class LambdaProvider(
+    ProvisionedOperations,
+    VersionOperations,
+    EventConfigOperations,
+    EventSourceOperations,
+    UrlOperations,
+    LayerOperations,
+    SigningOperations,
+    ManagementOperations,
+):
     """One method per operation; also the `FunctionDirectory` and `UrlDirectory` of the whole program.
 
     `start` before the first request, `close` after the last. `interpreter` gives the Python of a runtime's
-    name (PreheatError where there is none); without `images`, functions of container images are refused.
+    name (PreheatError where there is none); without `images`, functions of container images are refused;
+    `preparer` makes images ready (for the container sandbox, without it).
     """
 
     def __init__(
@@ -51,12 +62,13 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
         invoker: Invoker,
         interpreter: Callable[[str], Path],
         images: ImageSource | None = None,
+        preparer: ImagePreparer | None = None,
     ) -> None:
         self._settings = settings
         self._account_concurrency = settings.account_concurrency
         self._code = CodeStore(settings.data_dir, interpreter)
         store = FunctionStore(settings.data_dir / "lambda.db")
-        self._images = Images(images)
+        self._images = Images(images, preparer)
         self._registry = registry = FunctionRegistry(
             store, self._code, self._images, invoker, settings.region, settings.account_id
         )
@@ -89,6 +101,12 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
         """Remove code of deleted and updated functions, but not the `in_use` code_dirs of living environments."""
         return await self._registry.collect(in_use)
 
+    def accept_event(self, identifier: str, payload: bytes, request_id: str, trace_id: str) -> None:
+        """`kernel.function.EventIntake`, for API Gateway's asynchronous integrations."""
+        self._invocations.start(
+            identifier, payload, invocation_type="Event", request_id=request_id, received_ns=0, trace_id=trace_id
+        )
+
     async def download_code(self, request: HttpRequest) -> HttpResponse:
         """Answer GET /_preheat/code/<id>.zip, where GetFunction's Code.Location points."""
         return await self._code.download(request)
@@ -97,12 +115,11 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
 
     async def create_function(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         validation.check_built(params)
-        name, qualifier = self._registry.parse(params["FunctionName"])
-        if qualifier is not None or len(name) > validation.MAX_NAME:
-            rule = f"Member must have length less than or equal to {validation.MAX_NAME}"
-            raise constraint(params["FunctionName"], "functionName", rule)
+        name = self._registry.new_name(params["FunctionName"])
+        validation.check_request_size(context.http.body, params["Code"])
         check_members(params)
-        attached = Attached(tags=validation.check_tags(params.get("Tags") or {}))
+        signing = self._signing_used(params["CodeSigningConfigArn"]) if params.get("CodeSigningConfigArn") else ""
+        attached = Attached(tags=validation.check_tags(params.get("Tags") or {}), code_signing=signing)
         function = Function(
             name=name,
             arn=self._registry.arn(name),
@@ -156,11 +173,6 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
     def get_function_configuration(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         return configuration(*self._registry.find(params["FunctionName"], params.get("Qualifier")))
 
-    def get_function_code_signing_config(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        """No function has one: code signing is not built."""
-        self._registry.function(params["FunctionName"])
-        return {}
-
     def list_functions(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         functions, every = list(self._registry.store), params.get("FunctionVersion") == "ALL"
         if every:
@@ -177,6 +189,10 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
         name, qualifier = self._registry.parse(params["FunctionName"], params.get("Qualifier"))
         if qualifier == LATEST:
             raise invalid("$LATEST version cannot be deleted without deleting the function.")
+        if qualifier and "$" in qualifier:
+            return {"StatusCode": 204}  # no version and no alias (recorded on AWS: "$latest")
+        if qualifier and not qualifier.isdigit():
+            raise invalid("Deletion of aliases is not currently supported.")
         function, _ = self._registry.find(name)
         if qualifier is None:
             self._registry.delete(function)
@@ -190,8 +206,6 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
         users = [alias.name for alias in aliases.values() if qualifier in (alias.version, *alias.weights)]
         if users:
             raise conflict(f"Unable to delete version because the following aliases reference it: [{', '.join(users)}]")
-        if qualifier in aliases:
-            raise invalid("DeleteFunction takes a version: aliases are deleted with DeleteAlias.")  # words unverified
         version = self._registry.store.get(name, qualifier)
         if version is not None:
             self._registry.delete_version(version)
@@ -275,28 +289,16 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
         return answer
 
     async def invoke_with_response_stream(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        """The response as an event stream. It is buffered whole first: Python's runtime client does not stream."""
-        started = self._started(context, params)
+        """The response as an event stream, while the function writes it; whole where it does not stream."""
+        stream = ResponseStream()
+        started = self._started(context, params, stream)
         if isinstance(started, int):
             return {"StatusCode": started}
-        result = await asyncio.shield(started)
-        body = result.payload
-        chunks = [body[at : at + _CHUNK_BYTES] for at in range(0, len(body), _CHUNK_BYTES)]
-        complete: dict[str, Any] = {}
-        if result.function_error:
-            complete = {
-                "ErrorCode": result.function_error,
-                "ErrorDetails": body[:_CHUNK_BYTES].decode(errors="replace"),
-            }
-        if params.get("LogType") == "Tail":
-            complete["LogResult"] = base64.b64encode(result.log_tail).decode()
-        return {
-            "StatusCode": 200,
-            "ExecutedVersion": result.executed_version,
-            "EventStream": [*({"PayloadChunk": {"Payload": chunk}} for chunk in chunks), {"InvokeComplete": complete}],
-        }
+        return await streaming.answer(started, stream, params.get("LogType") == "Tail")
 
-    def _started(self, context: OperationContext, params: dict[str, Any]) -> asyncio.Future[InvokeResult] | int:
+    def _started(
+        self, context: OperationContext, params: dict[str, Any], stream: ResponseStream | None = None
+    ) -> asyncio.Future[InvokeResult] | int:
         return self._invocations.start(
             params["FunctionName"],
             params.get("Payload") or b"",
@@ -306,4 +308,5 @@ class LambdaProvider(ProvisionedOperations, VersionOperations, EventConfigOperat
             invocation_type=params.get("InvocationType") or "RequestResponse",
             client_context=params.get("ClientContext") or "",
             trace_id=context.http.header("x-amzn-trace-id") or "",
+            stream=stream,
         )

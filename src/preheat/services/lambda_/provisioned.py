@@ -112,12 +112,14 @@ class ProvisionedOperations(AccessOperations):
         if wanted > unreserved:
             raise invalid(
                 "Specified ConcurrentExecutions for function is greater than account's unreserved concurrency "
-                f"[{unreserved}]."
+                f"[{unreserved}].",
+                typed=False,
             )
         if unreserved - wanted < MIN_UNRESERVED:
             raise invalid(
                 "Specified ConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below "
-                f"its minimum value of [{MIN_UNRESERVED}]."
+                f"its minimum value of [{MIN_UNRESERVED}].",
+                typed=False,
             )
 
     def get_provisioned_concurrency_config(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:

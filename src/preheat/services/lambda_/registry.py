@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from preheat.aws.model import load_service
-from preheat.kernel.arn import function_arn, parse_function
+from preheat.kernel.arn import function_arn, read_function
 from preheat.kernel.errors import AwsError, PreheatError
 from preheat.kernel.function import FunctionVersion, Invoker
 from preheat.services.lambda_ import models
@@ -33,6 +33,11 @@ _log = logging.getLogger(__name__)
 
 _REASON_CODES = ("FunctionError", "InvalidImage")
 """StateReasonCodes of the model that errors here may bring along."""
+
+MAX_NAME = 64
+
+_TRIED_AGAIN = (("Active", ""), ("Failed", "InvalidImage"))
+"""Of image functions, when the server starts: (State, StateReasonCode)."""
 
 _Key = tuple[str, str]
 """(name, version)"""
@@ -123,7 +128,7 @@ class FunctionRegistry:
     def find_resource(self, identifier: str, qualifier: str | None = None) -> tuple[Function, str | None]:
         """As `find`, where AWS tells a missing alias from a missing version."""
         name, qualifier = self.parse(identifier, qualifier)
-        if qualifier and qualifier != LATEST and not qualifier.isdigit():
+        if qualifier and "$" not in qualifier and not qualifier.isdigit():
             self.alias(name, qualifier)
         return self.find(name, qualifier)
 
@@ -147,16 +152,27 @@ class FunctionRegistry:
     def parse(self, identifier: str, qualifier: str | None = None) -> tuple[str, str | None]:
         """(name, qualifier) of a name, partial or full ARN, with AWS's refusals for what is not ours."""
         try:
-            name, derived = parse_function(identifier)
+            name, derived, region, _ = read_function(identifier)
         except ValueError as error:
             rule = f"Member must satisfy regular expression pattern: {_name_pattern()}"
             raise constraint(identifier, "functionName", rule) from error
-        parts = identifier.split(":")
-        if parts[0] == "arn" and parts[3] != self._region:
-            raise not_found(f"Functions from '{parts[3]}' are not reachable in this region ('{self._region}')")
+        if region and region != self._region:
+            raise not_found(f"Functions from '{region}' are not reachable in this region ('{self._region}')")
         if derived and qualifier and derived != qualifier:
             raise invalid("The derived qualifier from the function name does not match the specified qualifier.")
         return name, derived or qualifier or None
+
+    def new_name(self, identifier: str) -> str:
+        """Of a function to create, which may be given as an ARN."""
+        name, qualifier = self.parse(identifier)
+        if qualifier is not None:
+            raise function_only()  # unverified
+        if read_function(identifier).account not in (None, self._account_id):
+            raise AwsError("AccessDeniedException", "", 403, fault="")
+        if len(name) > MAX_NAME:  # the code is not that of other constraints (recorded)
+            rule = f"Member must have length less than or equal to {MAX_NAME}"
+            raise invalid(constraint(identifier, "functionName", rule).message)
+        return name
 
     def runnable(self, function: Function) -> FunctionVersion:
         """What environments run of a version, whether it serves yet or not."""
@@ -306,9 +322,8 @@ class FunctionRegistry:
         if function.version != LATEST and latest is not None:
             await asyncio.wait([latest])
         if function.image is not None:
-            await self._images.unpack(function.image)
-        for code in function.code_ids:
-            await self._code.compile(code, function.runtime)
+            await self._images.unpack(function.image, function.image_config)
+        await self._code.compile_all(function.code_ids, function.runtime)
         if function.has_snapshot:
             await self._prepare(self.runnable(function))
 
@@ -344,17 +359,20 @@ class FunctionRegistry:
             self._images.pin(function.pool_id, function.image)
 
     async def _serve_images(self) -> None:
-        """After a restart: images are unpacked already, unless their files were lost."""
+        """After a restart: mostly unpacked already. What another start could not run (no engine) is tried again."""
         for latest in self.store:
             for function in self.store.versions(latest.name):
-                if function.image is None or function.state != "Active":
+                if function.image is None or (function.state, function.state_reason_code) not in _TRIED_AGAIN:
                     continue
                 try:
-                    await self._images.unpack(function.image)
+                    await self._images.unpack(function.image, function.image_config)
                 except (AwsError, PreheatError) as error:
                     _log.warning("%s:%s cannot serve: %s", function.arn, function.version, error)
                     self.store.put(models.create_failed(function, *_failure(error)))
                 else:
+                    if function.state != "Active":
+                        function = models.active(function)
+                        self.store.put(function)
                     self._serve(function)
 
     async def settled(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from preheat.kernel.database import connect
-from preheat.services.lambda_.attachments import Attached
+from preheat.services.lambda_.attachments import Attached, SigningConfig
 from preheat.services.lambda_.layer_models import Layer
 from preheat.services.lambda_.models import LATEST, Function
 from preheat.services.lambda_.pages import version_key
@@ -38,6 +38,7 @@ _MIGRATIONS = (
     ) STRICT;
     CREATE INDEX events_by_name ON events (name)
     """,
+    "CREATE TABLE code_signing (id TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT",
 )
 
 
@@ -127,6 +128,20 @@ class FunctionStore:
         document = msgspec.json.encode(layer).decode()
         self.db.execute("INSERT OR REPLACE INTO layers VALUES (?, ?)", (layer.name, document))
         self._layers[layer.name] = layer
+
+    # code signing configurations, by id; few and rarely asked for
+
+    @property
+    def signing_configs(self) -> list[SigningConfig]:
+        rows = self.db.execute("SELECT document FROM code_signing ORDER BY id")
+        return [msgspec.json.decode(row["document"], type=SigningConfig) for row in rows]
+
+    def put_signing_config(self, config: SigningConfig) -> None:
+        document = msgspec.json.encode(config).decode()
+        self.db.execute("INSERT OR REPLACE INTO code_signing VALUES (?, ?)", (config.id, document))
+
+    def delete_signing_config(self, config_id: str) -> None:
+        self.db.execute("DELETE FROM code_signing WHERE id = ?", (config_id,))
 
     def close(self) -> None:
         self.db.close()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import random
+import socket
 import string
 from dataclasses import replace
 from typing import Any
@@ -46,7 +49,8 @@ class UrlOperations(Operations):
             for qualifier, url in self._registry.store.attached(function.name).urls.items()
         }
 
-    def create_function_url_config(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+    async def create_function_url_config(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        await self._url_names()
         name, qualifier = self._url_owner(params)
         attached = self._registry.store.attached(name)
         if qualifier in attached.urls:
@@ -62,29 +66,33 @@ class UrlOperations(Operations):
             created=now,
             modified=now,
             cors=params.get("Cors"),
+            mode_given=bool(params.get("InvokeMode")),
         )
         self._registry.attach(name, replace(attached, urls={**attached.urls, qualifier: url}))
         shown = self._url_shown(context, name, qualifier, url)
         del shown["LastModifiedTime"]
-        return {**shown, "InvokeMode": params.get("InvokeMode")}  # shown where given (recorded on AWS)
+        return _mode_if_given(url, shown)
 
-    def get_function_url_config(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+    async def get_function_url_config(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        await self._url_names()
         name, qualifier, url = self._existing_url(params)
         return self._url_shown(context, name, qualifier, url)
 
-    def update_function_url_config(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+    async def update_function_url_config(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        await self._url_names()
         self._url_owner(params)
         name, qualifier, url = self._existing_url(params)
         url = replace(
             url,
             auth_type=params.get("AuthType") or url.auth_type,
             invoke_mode=params.get("InvokeMode") or url.invoke_mode,
+            mode_given=url.mode_given or bool(params.get("InvokeMode")),
             cors=url.cors if params.get("Cors") is None else params["Cors"],
             modified=last_modified_now(),
         )
         attached = self._registry.store.attached(name)
         self._registry.attach(name, replace(attached, urls={**attached.urls, qualifier: url}))
-        return {**self._url_shown(context, name, qualifier, url), "InvokeMode": params.get("InvokeMode")}
+        return _mode_if_given(url, self._url_shown(context, name, qualifier, url))
 
     def delete_function_url_config(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         name, qualifier, _ = self._existing_url(params)
@@ -93,7 +101,8 @@ class UrlOperations(Operations):
         self._registry.attach(name, replace(attached, urls=rest))
         return {}
 
-    def list_function_url_configs(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+    async def list_function_url_configs(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        await self._url_names()
         name, _ = self._url_owner({"FunctionName": params["FunctionName"]})
         return page(
             "FunctionUrlConfigs",
@@ -128,12 +137,18 @@ class UrlOperations(Operations):
     def _url_arn(self, name: str, qualifier: str) -> str:
         return self._registry.arn(name) + ("" if qualifier == LATEST else f":{qualifier}")
 
+    async def _url_names(self) -> None:
+        """Before `_url_shown`: the look-up may take a while, once."""
+        await asyncio.to_thread(names_resolve)
+
     def _url_shown(self, context: OperationContext, name: str, qualifier: str, url: Url) -> dict[str, Any]:
-        """The URL's domain is localhost instead of on.aws: names below it mean this machine (RFC 6761)."""
-        port = self._own_host(context).rpartition(":")[2]
+        """The URL's domain is localhost instead of on.aws, or the form with a path where that leads nowhere."""
+        host = self._own_host(context)
+        port = host.rpartition(":")[2]
         domain = f"localhost:{port}" if port.isdigit() else "localhost"
+        named = f"http://{url.url_id}.lambda-url.{context.region}.{domain}/"
         return {
-            "FunctionUrl": f"http://{url.url_id}.lambda-url.{context.region}.{domain}/",
+            "FunctionUrl": named if names_resolve() else f"http://{host}/_aws/lambda-url/{url.url_id}/",
             "FunctionArn": self._url_arn(name, qualifier),
             "AuthType": url.auth_type,
             "Cors": url.cors,
@@ -141,3 +156,17 @@ class UrlOperations(Operations):
             "LastModifiedTime": url.modified,
             "InvokeMode": url.invoke_mode,
         }
+
+
+def _mode_if_given(url: Url, shown: dict[str, Any]) -> dict[str, Any]:
+    return shown if url.mode_given else {**shown, "InvokeMode": None}
+
+
+@functools.cache
+def names_resolve() -> bool:
+    """Whether names below localhost mean this machine (RFC 6761), as with systemd-resolved, or nothing, as in many
+    containers."""
+    try:
+        return bool(socket.getaddrinfo("preheat.localhost", None))
+    except OSError:
+        return False

@@ -7,14 +7,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from preheat.services.lambda_.failures import constraint, invalid, not_built, revision_mismatch
+from preheat.kernel.runtimes import is_custom
+from preheat.services.lambda_.archive import MAX_ZIPPED_BYTES
+from preheat.services.lambda_.failures import constraint, invalid, not_built, revision_mismatch, too_large
+from preheat.services.lambda_.runtimes import checked_runtime
 
-RUNTIMES = tuple(f"python3.{minor}" for minor in range(8, 15))
-MAX_NAME = 64
 MAX_TAGS = 50
 _ROLE = r"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+"
 _VARIABLE = r"[a-zA-Z]([a-zA-Z0-9_])+"
 _MAX_ENVIRONMENT_BYTES = 4096
+_MAX_REQUEST_BYTES = 70_167_211
 _RESERVED_VARIABLES = frozenset(
     [
         "_HANDLER",
@@ -41,7 +43,6 @@ _RESERVED_VARIABLES = frozenset(
 
 _UNBUILT = {
     "FileSystemConfigs": "FileSystemConfigs",
-    "CodeSigningConfigArn": "Code signing",
     "TenancyConfig": "TenancyConfig",
     "CapacityProviderConfig": "CapacityProviderConfig",
     "DurableConfig": "DurableConfig",
@@ -61,6 +62,12 @@ def check_built(params: Mapping[str, Any]) -> None:
         raise not_built("VpcConfig")
 
 
+def check_request_size(body: bytes, code: Mapping[str, Any]) -> None:
+    """CreateFunction's limit on the whole request, which AWS checks after that on the package (recorded)."""
+    if len(body) > _MAX_REQUEST_BYTES and len(code.get("ZipFile") or b"") <= MAX_ZIPPED_BYTES:
+        raise too_large(f"Request must be smaller than {_MAX_REQUEST_BYTES} bytes for the CreateFunction operation")
+
+
 def fields(params: Mapping[str, Any]) -> dict[str, Any]:
     """The `Function` fields that the given members set; members not given set nothing.
 
@@ -70,6 +77,8 @@ def fields(params: Mapping[str, Any]) -> dict[str, Any]:
     for member, (name, check) in _MEMBERS.items():
         if (value := params.get(member)) is not None:
             found[name] = check(value)
+    if found.get("snap_start") == "PublishedVersions" and is_custom(found.get("runtime", "")):
+        raise invalid(f"{found['runtime']} is not supported for SnapStart enabled functions.")
     return found
 
 
@@ -77,24 +86,6 @@ def _role(arn: str) -> str:
     if not re.fullmatch(_ROLE, arn):
         raise constraint(arn, "role", f"Member must satisfy regular expression pattern: {_ROLE}")
     return arn
-
-
-_DEPRECATED = ("python2.7", "python3.6", "python3.7")
-
-
-def _runtime(runtime: str) -> str:
-    if runtime in _DEPRECATED:  # the recommendation is as recorded in June 2024
-        raise invalid(
-            f"The runtime parameter of {runtime} is no longer supported for creating or updating AWS Lambda functions. "
-            "We recommend you use the new runtime (python3.12) while creating or updating functions."
-        )
-    if runtime not in RUNTIMES:
-        wanted = ", ".join(RUNTIMES)
-        raise invalid(
-            f"Value {runtime} at 'runtime' failed to satisfy constraint: "
-            f"Member must satisfy enum value set: [{wanted}] or be a valid ARN"
-        )
-    return runtime
 
 
 def _handler(handler: str) -> str:
@@ -210,7 +201,7 @@ def _as_is(value: str) -> str:
 
 _MEMBERS: dict[str, tuple[str, Any]] = {
     "Role": ("role", _role),
-    "Runtime": ("runtime", _runtime),
+    "Runtime": ("runtime", checked_runtime),
     "Handler": ("handler", _handler),
     "Description": ("description", _description),
     "MemorySize": ("memory_mb", _memory),

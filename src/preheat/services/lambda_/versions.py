@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from preheat.aws.context import OperationContext
 from preheat.services.lambda_.attachments import Alias, Attached
-from preheat.services.lambda_.failures import conflict, constraint, function_not_found, invalid
+from preheat.services.lambda_.failures import conflict, constraint, function_not_found, invalid, not_found
 from preheat.services.lambda_.models import LATEST, configuration, listed, new_id
 from preheat.services.lambda_.operations import Operations
 from preheat.services.lambda_.pages import page, version_key
@@ -72,7 +72,9 @@ class VersionOperations(Operations):
 
     def update_alias(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         name = self._registry.function(params["FunctionName"]).name
-        alias = self._registry.alias(name, params["Name"])
+        alias = self._registry.store.attached(name).aliases.get(params["Name"])
+        if alias is None:
+            raise not_found(f"Alias not found: {self._registry.arn(name)}:{params['Name']}")
         check_revision(params.get("RevisionId"), alias.revision_id)
         version = params.get("FunctionVersion") or alias.version
         self._check_version(name, version)
@@ -134,7 +136,8 @@ class VersionOperations(Operations):
                     f"Function version {version} is already included in routing configuration."
                 )
             if LATEST in (version, other):
-                raise invalid("$LATEST is not supported for an alias pointing to more than 1 version")
+                words = "$LATEST is not supported for an alias pointing to more than 1 version"
+                raise invalid(words, typed=False)
             self._check_version(name, other)
         return weights
 

@@ -1,7 +1,7 @@
 """CloudWatch filter patterns: terms, phrases, `?any`, `-not`, and JSON conditions. Pure.
 
-After the CloudWatch Logs user guide, "Filter pattern syntax". Not built: regular expressions (`%...%`)
-and space-delimited patterns (`[a, b]`); both are refused with an error that says so.
+After the CloudWatch Logs user guide, "Filter pattern syntax". A term or value may be a regular expression (`%...%`);
+space-delimited patterns (`[a, b = 4*]`) are in `columns`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from preheat.services.logs.columns import column_matcher
+from preheat.services.logs.comparisons import COMPARISONS, Condition, comparison, regex
 from preheat.services.logs.failures import invalid
 
 Matcher = Callable[[str], bool]
 
-_TERM = re.compile(r'\s*([?-]?)(?:"((?:[^"\\]|\\.)*)"|([^\s"]+))')
+_TERM = re.compile(r'\s*([?-]?)(?:"((?:[^"\\]|\\.)*)"|%((?:[^%\\]|\\.)+)%|([^\s"]+))')
 
 
 def compile_pattern(pattern: str) -> Matcher:
@@ -25,20 +27,19 @@ def compile_pattern(pattern: str) -> Matcher:
         return lambda message: True
     if pattern.startswith("{"):
         return _json_matcher(pattern)
-    if pattern.startswith(("[", "%")):
-        kind = "Space-delimited" if pattern.startswith("[") else "Regular expression"
-        raise invalid(f"{kind} filter patterns are not built in preheat yet: {pattern}")
+    if pattern.startswith("["):
+        return column_matcher(pattern)
     return _text_matcher(pattern)
 
 
 def _text_matcher(pattern: str) -> Matcher:
-    terms: dict[str, list[str]] = {"": [], "?": [], "-": []}
+    terms: dict[str, list[Matcher]] = {"": [], "?": [], "-": []}
     position = 0
     while position < len(pattern):
         match = _TERM.match(pattern, position)
         if match is None:
             raise invalid("Invalid filter pattern")
-        terms[match[1]].append(_phrase(match[2]) if match[3] is None else _bare(match[3]))
+        terms[match[1]].append(_term(match))
         position = match.end()
     required, optional, excluded = terms[""], terms["?"], terms["-"]
     if required or excluded:
@@ -46,12 +47,20 @@ def _text_matcher(pattern: str) -> Matcher:
 
     def matches(message: str) -> bool:
         return (
-            all(term in message for term in required)
-            and not any(term in message for term in excluded)
-            and (not optional or any(term in message for term in optional))
+            all(term(message) for term in required)
+            and not any(term(message) for term in excluded)
+            and (not optional or any(term(message) for term in optional))
         )
 
     return matches
+
+
+def _term(match: re.Match[str]) -> Matcher:
+    if match[3] is not None:
+        search = regex(match[3]).search
+        return lambda message: search(message) is not None
+    wanted = _bare(match[4]) if match[2] is None else _phrase(match[2])
+    return lambda message: wanted in message
 
 
 def _phrase(quoted: str) -> str:
@@ -71,12 +80,12 @@ _TOKEN = re.compile(
     r"""\s*(?:(?P<punctuation>\(|\)|&&|\|\||!=|<=|>=|=|<|>)
     |(?P<selector>\$(?:\.[\w@-]+|\[\d+\]|\['[^']*'\])*)
     |"(?P<string>(?:[^"\\]|\\.)*)"
+    |%(?P<regex>(?:[^%\\]|\\.)+)%
     |(?P<word>[^\s()&|=<>!"]+))""",
     re.VERBOSE,
 )
 _STEP = re.compile(r"\.([\w@-]+)|\[(\d+)\]|\['([^']*)'\]")
 _MISSING = object()
-_Condition = Callable[[Any], bool]
 
 
 def _json_matcher(pattern: str) -> Matcher:
@@ -112,7 +121,7 @@ class _Parser:
             position = match.end()
         self._next = 0
 
-    def parse(self) -> _Condition:
+    def parse(self) -> Condition:
         condition = self._either()
         if self._next < len(self._tokens):
             raise self._unexpected()
@@ -135,19 +144,19 @@ class _Parser:
     def _unexpected(self) -> Exception:
         return invalid(f"Invalid filter pattern: unexpected {self._peek()[1]!r}")
 
-    def _either(self) -> _Condition:
+    def _either(self) -> Condition:
         parts = [self._both()]
         while self._accept("||"):
             parts.append(self._both())
         return parts[0] if len(parts) == 1 else lambda document: any(part(document) for part in parts)
 
-    def _both(self) -> _Condition:
+    def _both(self) -> Condition:
         parts = [self._unit()]
         while self._accept("&&"):
             parts.append(self._unit())
         return parts[0] if len(parts) == 1 else lambda document: all(part(document) for part in parts)
 
-    def _unit(self) -> _Condition:
+    def _unit(self) -> Condition:
         if self._accept("("):
             condition = self._either()
             if not self._accept(")"):
@@ -159,7 +168,7 @@ class _Parser:
         test = self._test()
         return lambda document: test(_select(document, steps))
 
-    def _test(self) -> _Condition:
+    def _test(self) -> Condition:
         """What follows a selector: a comparison, IS NULL, IS TRUE, IS FALSE or NOT EXISTS."""
         kind, text = self._take()
         if kind == "word":
@@ -170,10 +179,10 @@ class _Parser:
             if text.upper() == "IS" and word in constants:
                 expected = constants[word]
                 return lambda found: found is expected
-        if kind == "punctuation" and text in _COMPARISONS:
+        if kind == "punctuation" and text in COMPARISONS:
             value_kind, value = self._take()
-            if value_kind in ("word", "string") and not (value_kind == "word" and value.startswith("%")):
-                return _comparison(text, value_kind, value)
+            if value_kind in ("word", "string", "regex"):
+                return comparison(text, value_kind, value)
         self._next -= 1
         raise self._unexpected()
 
@@ -191,32 +200,3 @@ def _select(document: Any, steps: list[str | int]) -> Any:
             return _MISSING
         document = document[step]
     return document
-
-
-_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    "=": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-}
-
-
-def _comparison(operator: str, kind: str, value: str) -> _Condition:
-    """Numbers compare as numbers; text by = and != only, with `*` standing for anything."""
-    compare = _COMPARISONS[operator]
-    number = _number(value) if kind == "word" else None
-    if number is not None:
-        return lambda found: isinstance(found, int | float) and not isinstance(found, bool) and compare(found, number)
-    if operator not in ("=", "!="):
-        raise invalid(f"Invalid filter pattern: {operator} needs a number, not {value!r}")
-    wildcard = re.compile(".*".join(map(re.escape, value.split("*"))), re.DOTALL)
-    return lambda found: isinstance(found, str) and (wildcard.fullmatch(found) is not None) == (operator == "=")
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

@@ -11,8 +11,11 @@ from typing import Any, TypeVar
 from preheat.aws.context import OperationContext
 from preheat.services.logs import pages
 from preheat.services.logs.batches import check_batch, split_batch
-from preheat.services.logs.failures import bad_token, invalid, not_built
+from preheat.services.logs.failures import bad_token, both_name_and_arn, invalid, not_built
 from preheat.services.logs.filters import compile_pattern
+from preheat.services.logs.insights.runner import QueryRunner
+from preheat.services.logs.insights_operations import InsightsOperations
+from preheat.services.logs.names import group_name
 from preheat.services.logs.store import LogGroup, LogStore
 from preheat.services.logs.stream import LogStream
 
@@ -22,17 +25,20 @@ _RETENTION_DAYS = (
 )  # fmt: skip
 """API reference, PutRetentionPolicy. Stored and shown; nothing is deleted by age."""
 
-_GROUP_ARN = re.compile(r"^arn:aws[a-z-]*:logs:[a-z0-9-]*:\d*:log-group:([^:]+)(?::\*)?$")
-
 T = TypeVar("T")
 
 
-class LogsProvider:
-    """One method per operation, over a `LogStore`."""
+class LogsProvider(InsightsOperations):
+    """One method per operation, over a `LogStore`; `close` after the last."""
 
     def __init__(self, store: LogStore, region: str, account_id: str) -> None:
         self._store = store
+        self._account_id = account_id
+        self._runner = QueryRunner()
         self._arn_prefix = f"arn:aws:logs:{region}:{account_id}:log-group:"
+
+    def close(self) -> None:
+        self._runner.close()
 
     # groups
 
@@ -48,7 +54,7 @@ class LogsProvider:
         prefix, pattern = params.get("logGroupNamePrefix") or "", params.get("logGroupNamePattern") or ""
         if prefix and pattern:
             raise invalid("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.")
-        named = [self._name(identifier) for identifier in params.get("logGroupIdentifiers") or ()]
+        named = [group_name(identifier) for identifier in params.get("logGroupIdentifiers") or ()]
         groups = [
             group
             for group in self._store.groups()
@@ -56,6 +62,20 @@ class LogsProvider:
         ]
         page, token = _paged(groups, params, lambda group: group.name)
         return _with_token({"logGroups": [self._described(group) for group in page]}, token)
+
+    def list_log_groups(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
+        pattern, log_class = params.get("logGroupNamePattern") or "", params.get("logGroupClass")
+        groups = [
+            group
+            for group in self._store.groups()
+            if re.search(pattern, group.name) and log_class in (None, group.log_class)
+        ]
+        page, token = _paged(groups, params, lambda group: group.name)
+        shown = [
+            {"logGroupName": one.name, "logGroupArn": self._arn_prefix + one.name, "logGroupClass": one.log_class}
+            for one in page
+        ]
+        return _with_token({"logGroups": shown}, token)
 
     def _described(self, group: LogGroup) -> dict[str, Any]:
         arn = self._arn_prefix + group.name
@@ -97,13 +117,13 @@ class LogsProvider:
         return {"tags": self._store.group(params["logGroupName"]).tags}
 
     def tag_resource(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        return self._tag(self._name(params["resourceArn"]), params["tags"])
+        return self._tag(group_name(params["resourceArn"]), params["tags"])
 
     def untag_resource(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        return self._untag(self._name(params["resourceArn"]), params["tagKeys"])
+        return self._untag(group_name(params["resourceArn"]), params["tagKeys"])
 
     def list_tags_for_resource(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        return {"tags": self._store.group(self._name(params["resourceArn"])).tags}
+        return {"tags": self._store.group(group_name(params["resourceArn"])).tags}
 
     def _tag(self, name: str, tags: dict[str, str]) -> dict[str, Any]:
         self._store.set_tags(name, {**self._store.group(name).tags, **tags})
@@ -115,16 +135,13 @@ class LogsProvider:
         self._store.set_tags(name, tags)
         return {}
 
-    def _name(self, identifier: str) -> str:
-        """The group's name out of its name or ARN."""
-        match = _GROUP_ARN.match(identifier)
-        return match[1] if match else identifier
-
     def _group_name(self, params: dict[str, Any]) -> str:
         name, identifier = params.get("logGroupName"), params.get("logGroupIdentifier")
-        if (name is None) == (identifier is None):
-            raise invalid("Exactly one of logGroupName and logGroupIdentifier must be given.")
-        return name or self._name(identifier or "")
+        if name is not None and identifier is not None:
+            raise both_name_and_arn()
+        if name is None and identifier is None:
+            raise invalid("One of logGroupName and logGroupIdentifier must be given.")
+        return name or group_name(identifier or "")
 
     # streams
 

@@ -21,7 +21,8 @@ MAX_EVENT_BYTES = 1_048_576
 """CloudWatch Logs quotas: the largest event, its 26 bytes of overhead included."""
 
 _MAX_MESSAGE_BYTES = MAX_EVENT_BYTES - EVENT_OVERHEAD_BYTES
-_OPEN_FILES = 256
+_OPEN_FILES = 64
+"""Streams of environments that ended stay open until others take their place: few enough to be soon at a level."""
 _MIGRATIONS = (
     """
     CREATE TABLE groups (
@@ -202,6 +203,10 @@ class LogStore:
         stream.path.unlink(missing_ok=True)
 
     # files
+
+    def files(self) -> list[tuple[int, Path]]:
+        """(id, file) of every stream; ids are never used twice."""
+        return [(stream.id, stream.path) for group in self._groups.values() for stream in group.streams.values()]
 
     def readable(self, stream: LogStream) -> LogStream:
         """The stream, open and indexed up to its end."""

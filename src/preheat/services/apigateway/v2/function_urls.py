@@ -1,24 +1,26 @@
 """The data plane of function URLs: `<url id>.lambda-url.<region>.<domain>`, or `/_aws/lambda-url/<url id>/<path>`.
 
-Source: Lambda developer guide, "Creating and managing Lambda function URLs". Answers in RESPONSE_STREAM mode are sent
-when the function has finished, as for a function that does not stream.
+Source: Lambda developer guide, "Creating and managing Lambda function URLs"; RESPONSE_STREAM mode is `url_streams`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from preheat.kernel.errors import AwsError
 from preheat.kernel.function import FunctionUrl, InvokeResult, UrlDirectory
 from preheat.kernel.http import Headers, HttpRequest, HttpResponse
+from preheat.kernel.stream import ResponseStream
 from preheat.services.apigateway.backends import MAX_EVENT_BYTES
 from preheat.services.apigateway.event import encode_event
-from preheat.services.apigateway.identifiers import request_ids
+from preheat.services.apigateway.identifiers import RequestIds, request_ids
 from preheat.services.apigateway.lambdas import Lambdas
 from preheat.services.apigateway.responses import Malformed
+from preheat.services.apigateway.v2 import url_streams
 from preheat.services.apigateway.v2.cors import is_preflight, preflight_response, with_cors
 from preheat.services.apigateway.v2.payload import Place, event_2_0, response_2_0
 
@@ -62,21 +64,32 @@ class FunctionUrls:
             found = self._urls.lookup_url(target.url_id)
             url = found[1] if found is not None else None
             if url is None or not _authorised(request, url):
-                answer(_error(403, "AccessDeniedException", "Forbidden"))
+                answer(_error(403, "AccessDeniedException", "Forbidden" if url else None))  # recorded on AWS
                 return
             if url.cors is not None and is_preflight(request):
                 respond(preflight_response(request, url.cors))
                 return
-            place = Place(target.url_id, "anonymous", "$default", "$default", target.path)
-            event = encode_event(event_2_0(request, place, ids))
+            place = Place(target.url_id, "anonymous", "$default", "$default", "/" + target.path.lstrip("/"))
+            event = encode_event(_event(request, place, ids))
             if len(event) > MAX_EVENT_BYTES:
                 answer(_error(413, "RequestEntityTooLargeException", "Request Entity Too Large"))
                 return
-            future = self._lambdas.start(url.function_arn, event, ids, request.received_ns)
+            stream = ResponseStream() if url.invoke_mode == "RESPONSE_STREAM" else None
+            future = self._lambdas.start(url.function_arn, event, ids, request.received_ns, stream, ids.request)
         except AwsError as error:
             answer(_refused(error))
             return
-        future.add_done_callback(lambda done: answer(_answered(done)))
+        if stream is None:
+            future.add_done_callback(lambda done: answer(_answered(done)))
+        else:
+            url_streams.pass_on(future, stream, answer, _answered)
+
+
+def _event(request: HttpRequest, place: Place, ids: RequestIds) -> dict[str, Any]:
+    """Format 2.0; a function URL's context has the path decoded too (recorded on AWS)."""
+    event = event_2_0(request, place, ids)
+    event["requestContext"]["http"]["path"] = event["rawPath"]
+    return event
 
 
 def _authorised(request: HttpRequest, url: FunctionUrl) -> bool:
@@ -95,7 +108,7 @@ def _answered(done: asyncio.Future[InvokeResult]) -> HttpResponse:
     if result.function_error is not None:
         return _bad_gateway()
     try:
-        return response_2_0(result.payload)
+        return response_2_0(result.payload, compact=True)
     except Malformed as malformed:
         logger.info("malformed response of a function URL's function: %s", malformed)
         return _bad_gateway()
@@ -112,6 +125,6 @@ def _bad_gateway() -> HttpResponse:
     return HttpResponse(502, [("Content-Type", "application/json")], b"Internal Server Error")
 
 
-def _error(status: int, kind: str, message: str) -> HttpResponse:
-    body = b'{"Message":"%s"}' % message.encode()
+def _error(status: int, kind: str, message: str | None) -> HttpResponse:
+    body = b'{"Message":%s}' % json.dumps(message).encode()
     return HttpResponse(status, [("Content-Type", "application/json"), ("x-amzn-ErrorType", kind)], body)

@@ -4,44 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-from preheat.kernel.errors import AwsError
-from preheat.kernel.http import Headers, HttpRequest, HttpResponse
-from preheat.services.apigateway.backends import MAX_EVENT_BYTES
-from preheat.services.apigateway.event import encode_event
-from preheat.services.apigateway.expressions import LAMBDA_URI, STAGE_VARIABLE
-from preheat.services.apigateway.http_backend import call_http, passed_headers, remapped
-from preheat.services.apigateway.identifiers import RequestIds, request_ids
+from preheat.kernel.http import HttpRequest, HttpResponse
+from preheat.services.apigateway.access_log import AccessLog, answered
+from preheat.services.apigateway.buckets import Buckets
+from preheat.services.apigateway.identifiers import request_ids
 from preheat.services.apigateway.lambdas import Lambdas
-from preheat.services.apigateway.mapping import RequestMapping
-from preheat.services.apigateway.media import BinaryMediaTypes
-from preheat.services.apigateway.refusals import TIMED_OUT, Refused
-from preheat.services.apigateway.responses import Malformed, NotBase64, proxy_response
 from preheat.services.apigateway.routing import RouteTree
+from preheat.services.apigateway.v2.backends import HttpBackends
 from preheat.services.apigateway.v2.cors import is_preflight, preflight_response, with_cors
+from preheat.services.apigateway.v2.exchange import Exchange, Failure
 from preheat.services.apigateway.v2.jwt_keys import Forbidden, IssuerKeys, Unauthorized, check
 from preheat.services.apigateway.v2.lambda_authorizers import LambdaAuthorizers, Unusable
-from preheat.services.apigateway.v2.payload import Place, event_1_0, event_2_0, response_2_0
+from preheat.services.apigateway.v2.payload import Place
 from preheat.services.apigateway.v2.store import Document, HttpApi, HttpApiStore
 
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
-_ANY_BINARY = BinaryMediaTypes(["*/*"])
+ACCOUNT_RATE, ACCOUNT_BURST = 10_000.0, 5_000
+"""The account's limits, which a route has where its settings name only one of the two: API Gateway quotas."""
 Respond = Callable[[HttpResponse], None]
-
-
-class Failure(Exception):
-    """Ends a request with one of the gateway's own answers."""
-
-    def __init__(self, status: int, message: str, why: str = "") -> None:
-        super().__init__(why or message)
-        self.status = status
-        self.message = message
 
 
 class DeployedApi(NamedTuple):
@@ -55,12 +43,21 @@ class DeployedApi(NamedTuple):
 
 
 class HttpGateway:
-    def __init__(self, store: HttpApiStore, lambdas: Lambdas, account_id: str, region: str = "us-east-1") -> None:
+    def __init__(
+        self,
+        store: HttpApiStore,
+        lambdas: Lambdas,
+        access_log: AccessLog,
+        account_id: str,
+        region: str = "us-east-1",
+    ) -> None:
         self._store = store
-        self._lambdas = lambdas
+        self._access_log = access_log
         self._account_id = account_id
         self._region = region
         self._authorizers = LambdaAuthorizers(lambdas)
+        self._backends = HttpBackends(lambdas)
+        self._buckets = Buckets()
         self._keys = IssuerKeys()
         self._compiled: dict[tuple[str, str], DeployedApi] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -75,64 +72,93 @@ class HttpGateway:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, request: HttpRequest, state: HttpApi, path: str, respond: Respond) -> None:
-        ids = request_ids(request.header("x-amzn-trace-id"))
+        exchange = Exchange(request, request_ids(request.header("x-amzn-trace-id")))
         cors = state.api.get("CorsConfiguration")
         if cors and is_preflight(request):
             response = preflight_response(request, cors)
         else:
-            try:
-                response = await self._answer(request, state, path, ids)
-            except Failure as failure:
-                logger.info("request %s: %d %s", ids.request, failure.status, failure)
-                body = b'{"message":"%s"}' % failure.message.encode()
-                response = HttpResponse(failure.status, [("Content-Type", "application/json")], body)
-            except Exception:
-                logger.exception("request %s", ids.request)
-                body = b'{"message":"Internal Server Error"}'
-                response = HttpResponse(500, [("Content-Type", "application/json")], body)
+            response = await self._answered(exchange, state, path)
             if cors:
                 response = with_cors(request, response, cors)
-        response.headers.append(("Apigw-Requestid", ids.extended))
-        response.headers.append(("x-amzn-RequestId", ids.request))
+        response.headers.append(("Apigw-Requestid", exchange.ids.extended))
+        response.headers.append(("x-amzn-RequestId", exchange.ids.request))
+        self._log(exchange, state, response)
         respond(response)
 
-    async def _answer(self, request: HttpRequest, state: HttpApi, path: str, ids: RequestIds) -> HttpResponse:
+    async def _answered(self, exchange: Exchange, state: HttpApi, path: str) -> HttpResponse:
+        """The response, the gateway's own where the request fails."""
+        try:
+            return await self._answer(exchange, state, path)
+        except Failure as failure:
+            logger.info("request %s: %d %s", exchange.ids.request, failure.status, failure)
+            exchange.failure = failure
+        except Exception:
+            logger.exception("request %s", exchange.ids.request)
+            exchange.failure = Failure(500, "Internal Server Error")
+        body = b'{"message":"%s"}' % exchange.failure.message.encode()
+        return HttpResponse(exchange.failure.status, [("Content-Type", "application/json")], body)
+
+    async def _answer(self, exchange: Exchange, state: HttpApi, path: str) -> HttpResponse:
+        request = exchange.request
         if len(request.body) > MAX_BODY_BYTES:
             raise Failure(413, "Request Entity Too Large")
         if state.api["DisableExecuteApiEndpoint"]:
             raise Failure(404, "Not Found", "the API's endpoint is disabled")
-        stage, within = _stage(state, path)
+        stage, within = exchange.stage, exchange.path = _stage(state, path)
         deployed = self._deployed(state, stage)
         found = deployed.tree.find(within, request.method)
         route, parameters = found if found is not None else (deployed.default, {})
-        if route is None:
-            raise Failure(404, "Not Found")
-        place = Place(
+        place = exchange.place = Place(
             api_id=state.api["ApiId"],
             account_id=self._account_id,
             stage=stage["StageName"],
-            route_key=route["RouteKey"],
+            route_key="-" if route is None else route["RouteKey"],
             raw_path=within if stage["StageName"] == "$default" else f"/{stage['StageName']}{within}",
             path_parameters=parameters,
             stage_variables=stage["StageVariables"],
         )
+        if route is None:
+            raise Failure(404, "Not Found")
+        self._throttle(stage, place)
         if route["AuthorizationType"] != "NONE":
             authorizer = deployed.authorizers[route["AuthorizerId"]]
-            place = replace(place, authorizer=await self._authorize(request, route, authorizer, place, ids))
+            place = replace(place, authorizer=await self._authorize(exchange, route, authorizer, place))
+            exchange.place = place
         integration = deployed.integrations.get(route.get("Target", "").removeprefix("integrations/"))
         if integration is None:
             raise Failure(500, "Internal Server Error", "the route has no integration")
-        if integration["IntegrationType"] == "AWS_PROXY":
-            return await self._invoke(request, integration, place, ids)
-        return await _proxy(request, integration, place)
+        return await self._backends.answer(exchange, integration, place)
+
+    def _throttle(self, stage: Document, place: Place) -> None:
+        """The route's own limits, else the stage's default ones, which each route has to itself (unverified).
+
+        Source: developer guide, "Throttle requests to your HTTP APIs for better throughput".
+        """
+        limits = {**(stage.get("DefaultRouteSettings") or {}), **(stage["RouteSettings"].get(place.route_key) or {})}
+        rate, burst = limits.get("ThrottlingRateLimit"), limits.get("ThrottlingBurstLimit")
+        if rate is None and burst is None:
+            return
+        key = place.api_id, place.stage, place.route_key
+        rate, burst = ACCOUNT_RATE if rate is None else rate, ACCOUNT_BURST if burst is None else burst
+        if not self._buckets.take(key, rate, burst, time.monotonic()):
+            raise Failure(429, "Too Many Requests")
+
+    def _log(self, exchange: Exchange, state: HttpApi, response: HttpResponse) -> None:
+        settings = (exchange.stage or {}).get("AccessLogSettings")
+        if exchange.stage is None or not settings:
+            return
+        stage = f"{state.api['ApiId']}/{exchange.stage['StageName']}"
+        context = {**exchange.context(), **answered(response, exchange.started_ns)}
+        self._access_log.put(settings["DestinationArn"], settings["Format"], stage, context)
 
     async def _authorize(
-        self, request: HttpRequest, route: Document, authorizer: Document, place: Place, ids: RequestIds
+        self, exchange: Exchange, route: Document, authorizer: Document, place: Place
     ) -> dict[str, Any]:
         """`$context.authorizer` of a request that may pass."""
+        request = exchange.request
         try:
             if authorizer["AuthorizerType"] == "REQUEST":
-                return await self._authorizers.check(request, authorizer, place, ids, self._region)
+                return await self._authorizers.check(request, authorizer, place, exchange.ids, self._region)
             issuer, audience = (authorizer["JwtConfiguration"][name] for name in ("Issuer", "Audience"))
             token = _token(request, authorizer["IdentitySource"])
             keys = self._keys.known(issuer)
@@ -145,28 +171,6 @@ class HttpGateway:
             raise Failure(403, "Forbidden", str(error)) from error
         except Unusable as error:
             raise Failure(500, "Internal Server Error", f"authorizer {authorizer['Name']}: {error}") from error
-
-    async def _invoke(self, request: HttpRequest, integration: Document, place: Place, ids: RequestIds) -> HttpResponse:
-        one = integration["PayloadFormatVersion"] == "1.0"
-        event = encode_event((event_1_0 if one else event_2_0)(request, place, ids))
-        if len(event) > MAX_EVENT_BYTES:
-            raise Failure(413, "Request Entity Too Large")
-        uri = _filled(integration["IntegrationUri"], place)
-        match = LAMBDA_URI.fullmatch(uri)
-        timeout_s = integration["TimeoutInMillis"] / 1000
-        try:
-            arn = match["function"] if match else uri
-            result = await self._lambdas.call(arn, event, ids, request.received_ns, timeout_s)
-        except TimeoutError as error:
-            raise Failure(503, "Service Unavailable", "the function took too long") from error
-        except (AwsError, ValueError) as error:
-            raise Failure(500, "Internal Server Error", str(error)) from error
-        if result.function_error is not None:
-            raise Failure(500, "Internal Server Error", "the function failed")
-        try:
-            return proxy_response(result.payload, "*/*", _ANY_BINARY) if one else response_2_0(result.payload)
-        except (Malformed, NotBase64) as error:
-            raise Failure(500, "Internal Server Error", f"malformed response: {error}") from error
 
     def _deployed(self, state: HttpApi, stage: Document) -> DeployedApi:
         """Compiled anew when the stage or, with automatic deployment, anything of the API has changed."""
@@ -211,25 +215,3 @@ def _token(request: HttpRequest, sources: list[str]) -> str:
         if value:
             return value.removeprefix("Bearer ")
     raise Unauthorized("no token")
-
-
-async def _proxy(request: HttpRequest, integration: Document, place: Place) -> HttpResponse:
-    headers: Headers = request.headers
-    mapping = RequestMapping(header=passed_headers(dict(headers)), path=dict(place.path_parameters))
-    uri = _filled(integration["IntegrationUri"], place)
-    if request.query:
-        uri += ("&" if "?" in uri else "?") + request.query
-    method = integration["IntegrationMethod"]
-    try:
-        timeout_s = integration["TimeoutInMillis"] / 1000
-        method = request.method if method == "ANY" else method
-        answer = await call_http(uri, method, mapping, request.body, timeout_s)
-    except Refused as refused:
-        if refused.refusal is TIMED_OUT:
-            raise Failure(503, "Service Unavailable", str(refused)) from refused
-        raise Failure(500, "Internal Server Error", str(refused)) from refused
-    return HttpResponse(answer.status, remapped(answer.headers), answer.body)
-
-
-def _filled(uri: str, place: Place) -> str:
-    return STAGE_VARIABLE.sub(lambda match: place.stage_variables.get(match[1], ""), uri)

@@ -35,6 +35,8 @@ _DROPPED = frozenset(
         "x-forwarded-proto",
     )
 )
+STREAM_TYPE = "application/octet-stream"
+"""Content-Type of a streamed response that names none."""
 _TEXT_TYPES = ("text/", "application/json", "application/javascript", "application/xml")
 
 
@@ -124,7 +126,7 @@ def event_1_0(request: HttpRequest, place: Place, ids: RequestIds) -> dict[str, 
         "requestContext": {
             "accountId": place.account_id,
             "apiId": place.api_id,
-            **({"authorizer": place.authorizer} if place.authorizer is not None else {}),
+            **({"authorizer": _authorizer_1_0(place.authorizer)} if place.authorizer is not None else {}),
             "domainName": context["domainName"],
             "domainPrefix": context["domainPrefix"],
             "extendedRequestId": ids.extended,
@@ -146,19 +148,37 @@ def event_1_0(request: HttpRequest, place: Place, ids: RequestIds) -> dict[str, 
     }
 
 
-def response_2_0(payload: bytes) -> HttpResponse:
+def _authorizer_1_0(found: dict[str, Any]) -> dict[str, Any]:
+    """Format 1.0 and `$context` have no level between: the token's claims, or the Lambda authorizer's context."""
+    flat: dict[str, Any] = found.get("jwt") or found.get("lambda") or {}
+    return flat
+
+
+def response_2_0(payload: bytes, *, compact: bool = False) -> HttpResponse:
     """The response that an answer means: itself as JSON unless it is an object with a `statusCode`.
 
-    Raises Malformed.
+    A function URL's is `compact`: without blanks (recorded on AWS). Raises Malformed.
     """
     try:
         answer = msgspec.json.decode(payload)
     except (ValueError, RecursionError) as error:
         raise Malformed(str(error)) from error
     if not isinstance(answer, dict) or "statusCode" not in answer:
-        body = answer.encode() if isinstance(answer, str) else payload
+        whole = msgspec.json.encode(answer) if compact else payload
+        body = answer.encode() if isinstance(answer, str) else whole
         return HttpResponse(200, [("Content-Type", "application/json")], body)
     return HttpResponse(_status(answer["statusCode"]), _response_headers(answer), _response_body(answer))
+
+
+def streamed_head(prelude: bytes) -> tuple[int, Headers]:
+    """(status, headers) of a response that is streamed after its prelude. Raises Malformed."""
+    try:
+        head = msgspec.json.decode(prelude)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(str(error)) from error
+    if not isinstance(head, dict):
+        raise Malformed("the prelude is not an object")
+    return _status(head.get("statusCode", 200)), _response_headers(head, STREAM_TYPE)
 
 
 def body_text(request: HttpRequest) -> tuple[str | None, bool]:
@@ -204,7 +224,7 @@ def _status(given: Any) -> int:
     return status
 
 
-def _response_headers(answer: dict[str, Any]) -> Headers:
+def _response_headers(answer: dict[str, Any], default_type: str = "application/json") -> Headers:
     given, cookies = answer.get("headers") or {}, answer.get("cookies") or []
     if not isinstance(given, dict) or not isinstance(cookies, list):
         raise Malformed("headers or cookies")
@@ -212,7 +232,7 @@ def _response_headers(answer: dict[str, Any]) -> Headers:
     pairs += [header_pair("set-cookie", cookie) for cookie in cookies]
     headers: Headers = [pair for pair in pairs if pair is not None]
     if not any(name.lower() == "content-type" for name, _ in headers):
-        headers.append(("Content-Type", "application/json"))
+        headers.append(("Content-Type", default_type))
     return headers
 
 

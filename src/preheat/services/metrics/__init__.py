@@ -1,0 +1,1 @@
+"""CloudWatch metrics: what the journal and the handlers say, counted by minute."""

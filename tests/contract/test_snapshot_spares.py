@@ -1,0 +1,84 @@
+"""Spares: children of a snapshot that wait, and have copied meanwhile what another's first request has written to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from contract_core import Core, base_of_session, eventually
+
+from preheat.execution.runtime_api import RuntimeApiTransport
+from preheat.execution.socket_channel import SocketTransport
+from preheat.sandbox.container import ContainerFactory, unusable
+from preheat.sandbox.network import isolated
+from preheat.sandbox.process import ProcessFactory
+from preheat.sandbox.runtimes import Runtimes
+
+pytestmark = pytest.mark.anyio
+
+WRITES = """
+import os, resource
+model = bytearray(os.urandom(4096)) * 500
+
+def handler(event, context):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for place in range(0, len(model), 4096):
+        model[place] ^= 1
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+"""
+PAGES = 500
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(params=["zip", *(["image"] if unusable() is None else [])])
+async def core(
+    request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Core]:
+    factory: ProcessFactory | ContainerFactory
+    if request.param == "image":
+        factory = ContainerFactory(tmp_path / "env")
+        base, transport = base_of_session(tmp_path_factory.getbasetemp()), RuntimeApiTransport(place=isolated)
+        made = Core(tmp_path, factory, transport, base=base, snap_start=True)
+    else:
+        factory = ProcessFactory(tmp_path / "env", Runtimes(tmp_path / "runtimes"))
+        made = Core(tmp_path, factory, SocketTransport(), snap_start=True)
+    yield made
+    made.close()
+    factory.close()
+
+
+async def test_a_spare_has_copied_ahead_what_a_first_request_writes_to(core: Core) -> None:
+    core.deploy(WRITES)
+    assert await core.value() >= PAGES  # nobody knew yet
+    (pool,) = core.invoker.pools
+    faults = PAGES
+    deadline = time.monotonic() + 10
+    while faults >= PAGES and time.monotonic() < deadline:  # spares from before it was known are used up first
+        (environment,) = pool.environments.values()
+        await eventually(lambda environment=environment: environment.frozen)  # type: ignore[misc]
+        pool.expire(time.monotonic_ns(), 0)
+        await eventually(lambda: not pool.load.idle)
+        faults = await core.value()
+    assert faults < PAGES // 4
+    assert core.records("restored")[-1]["origin"] == "spare"
+
+
+@pytest.mark.parametrize("core", ["zip"], indirect=True)  # the template of an image is gone by then
+async def test_what_a_template_writes_after_its_snapshot_is_not_lost(core: Core) -> None:
+    function = core.deploy(
+        "import threading, time\n"
+        "def late():\n"
+        "    time.sleep(0.5)\n"
+        "    raise KeyError('too late for init')\n"
+        "threading.Thread(target=late).start()\n"
+        "def handler(event, context):\n    return 1\n"
+    )
+    await core.invoker.prepare(function)
+    assert not any("too late for init" in line for line in core.logs.messages())
+    await eventually(lambda: any("KeyError: 'too late for init'" in line for line in core.logs.messages()))
