@@ -10,7 +10,7 @@ TEST_ARGS ?=
 help: ## show this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
-demo: ## set up, start a local cloud, deploy Iris, load it, report on its cold starts
+demo: ## set up, start a local cloud, build and deploy Iris's image, load it, report on its cold starts
 	@scripts/setup demo
 	@$(VENV)/bin/preheat demo
 

@@ -14,6 +14,7 @@ import click
 @click.option("-f", "--file", "dockerfile", type=click.Path(path_type=Path), help="Default: DIRECTORY/Dockerfile.")
 @click.option("--build-arg", "arguments", multiple=True, metavar="NAME=VALUE", help="Value of an ARG.")
 @click.option("--target", help="The stage to build. Default: the last.")
+@click.option("--no-cache", is_flag=True, help="Run every RUN again.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=Path(".preheat"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print name, digest and layout as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
@@ -23,6 +24,7 @@ def command(
     dockerfile: Path | None,
     arguments: tuple[str, ...],
     target: str | None,
+    no_cache: bool,
     data_dir: Path,
     as_json: bool,
     quiet: bool,
@@ -30,35 +32,27 @@ def command(
     """Build the image of DIRECTORY's Dockerfile into DATA_DIR/images, an OCI image layout.
 
     FROM takes a local image, an image of a registry on this machine, or the name of a Lambda Python base image,
-    which is made from the interpreter of that version where it is not among the local images. RUN takes pip
-    install alone. The same input gives the same digest.
+    which is made from the interpreter of that version where it is not among the local images. RUN runs in a
+    container (Linux, root, runc), with this machine's network; where none can be started it takes pip install alone.
     """
-    from preheat.cli.registry import credentials
-    from preheat.guest import preheat_emulator
-    from preheat.kernel.errors import PreheatError
-    from preheat.kernel.interpreters import interpreter
-    from preheat.oci.builder import BuildPlan
-    from preheat.oci.dockerfile import DockerfileError
+    from preheat.cli.images import build_image
     from preheat.oci.workshop import Workshop
 
     def say(line: str) -> None:
         if not quiet:
             click.echo(line, err=True)
 
-    path = dockerfile or directory / "Dockerfile"
-    if not path.is_file():
-        raise PreheatError(f"{path}: no such file", 252)
-    plan = BuildPlan(directory, path, _pairs(arguments), target)
     workshop = Workshop(data_dir)
-    emulator = Path(preheat_emulator.__file__)
-    try:
-        image = workshop.build(plan, name, lambda v: interpreter(f"python{v}"), emulator, credentials, say)
-    except DockerfileError as error:
-        raise PreheatError(f"{path}: {error}", 255) from None
-    except ValueError as error:
-        raise PreheatError(str(error), 252) from None
-    except OSError as error:
-        raise PreheatError(f"{path}: {error}", 255) from None
+    image = build_image(
+        workshop,
+        directory,
+        name,
+        say,
+        dockerfile=dockerfile,
+        arguments=_pairs(arguments),
+        target=target,
+        cached=not no_cache,
+    )
     if as_json:
         facts = {"schema": 1, "name": name, "digest": image.digest, "layout": str(workshop.layout.root)}
         click.echo(json.dumps(facts, indent=2))

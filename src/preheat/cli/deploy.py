@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
 if TYPE_CHECKING:
-    from preheat.deploy.deployment import Deployment
+    from preheat.deploy.deployment import Deployment, Plan
+    from preheat.deploy.target import Clients, Target
 
 
 @click.command(name="deploy")
@@ -22,6 +26,14 @@ if TYPE_CHECKING:
 @click.option("--stage", default="default", show_default=True, help="Stage of the REST API.")
 @click.option("--env", "variables", multiple=True, metavar="K=V", help="Environment variable of the function.")
 @click.option("--role", default="LabRole", show_default=True, help="Execution role, by name.")
+@click.option("--image", is_flag=True, help="As a container image, built from DIRECTORY's Dockerfile.")
+@click.option(
+    "--builder",
+    type=click.Choice(["preheat", "docker"]),
+    default="preheat",
+    show_default=True,
+    help="What builds and pushes the image.",
+)
 @click.option("--snapstart", "snap_start", is_flag=True, help="Publish a version restored from a snapshot.")
 @click.option(
     "--provisioned",
@@ -45,6 +57,8 @@ def command(
     profile: str | None,
     variables: tuple[str, ...],
     provisioned: int | None,
+    image: bool,
+    builder: str,
     data_dir: Path,
     yes: bool,
     as_json: bool,
@@ -54,7 +68,8 @@ def command(
     """Deploy DIRECTORY as a Lambda function behind a REST API, and try it.
 
     Installs requirements.txt, creates or updates the function and the API, sends sample.json once, and
-    prints the URL, the commands to call it, the answer and that invocation's log. With --snapstart or
+    prints the URL, the commands to call it, the answer and that invocation's log. With --image it builds the
+    directory's Dockerfile instead and pushes it to the repository of the function's name. With --snapstart or
     --provisioned the API calls the alias `live` of a published version.
     """
     from preheat.deploy.deployment import Plan
@@ -73,14 +88,37 @@ def command(
         name or directory.resolve().name,
         environment=_variables(variables),
         provisioned=provisioned or 0,
+        image=image,
         **options,
     )
     settings = profile_settings(profile)
     target = choose(target_name, endpoint_url=endpoint_url, region=region, profile=profile, profile_config=settings)
     if not target.local and not yes:
         click.confirm(f"Deploy {plan.name} to your AWS account in {target.region}?", abort=True, err=True)
-    record = deploy(plan, target, connect(target), data_dir, say)
+    clients = connect(target)
+    make_image = partial(_image, plan, target, clients, builder, data_dir, say) if image else None
+    record = deploy(plan, target, clients, data_dir, say, make_image)
     click.echo(json.dumps(record.as_dict(), indent=2) if as_json else describe(record))
+
+
+def _image(
+    plan: Plan, target: Target, clients: Clients, builder: str, data_dir: Path, say: Callable[[str], None]
+) -> str:
+    """Build the project's image into the repository of the function's name; returns its URI."""
+    from preheat.cli.images import publish_directory
+    from preheat.kernel.errors import PreheatError
+    from preheat.oci.reference import Reference
+
+    if target.endpoint_url is not None:
+        registry = urlsplit(target.endpoint_url).netloc
+    else:
+        account = clients.sts.get_caller_identity()["Account"]
+        registry = f"{account}.dkr.ecr.{target.region}.amazonaws.com"
+    try:
+        reference = Reference.parse(f"{registry}/{plan.name.lower()}")
+    except ValueError as error:
+        raise PreheatError(f"{error}: give --name", 252) from None
+    return publish_directory(plan.project_dir, reference, builder, data_dir, target.profile, say)
 
 
 def _variables(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -61,7 +61,7 @@ def _by_ourselves(data_dir: Path, everything: bool) -> tuple[int, int]:
         try:
             grace_s = 0.0 if everything else GRACE_S
             collected = registry.collect(grace_s)
-            directories = asyncio.run(RegistryImages(registry, data_dir).collect(grace_s=0))
+            directories = asyncio.run(RegistryImages(registry, data_dir).collect())
         finally:
             registry.close()
     return collected.files + directories, collected.freed_bytes

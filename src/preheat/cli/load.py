@@ -15,6 +15,7 @@ import click
 
 if TYPE_CHECKING:
     from preheat.deploy.deployment import Deployment
+    from preheat.deploy.target import Target
     from preheat.load.plan import LoadPlan
     from preheat.load.run import Result
 
@@ -88,8 +89,10 @@ def command(
         if fresh and record is not None:
             prepared_at_s = time.time()
             record = _start_fresh(record, data_dir, say)
-            plan = replace(plan, function_facts=_function_facts(record), prepared_at_s=prepared_at_s)
-        plan = replace(plan, out=out or new_run_folder(Path("runs"), plan.function))  # only now: all is well so far
+            plan = replace(plan, function_facts=_recorded_facts(record), prepared_at_s=prepared_at_s)
+        facts = {**_asked_facts(plan, record), **plan.function_facts}
+        folder = out or new_run_folder(Path("runs"), plan.function)  # only now: all is well so far
+        plan = replace(plan, function_facts=facts, out=folder)
         say(f"{plan.users} users for {plan.run_time_s:g} s at {plan.host} -> {plan.out}")
         result = run(plan, None if quiet else sys.stderr)
     finally:
@@ -131,15 +134,49 @@ def _plan(function: str | None, record: Deployment | None, *, extra: tuple[str, 
         endpoint_url=record.endpoint_url if record else _origin(host),
         run_time_s=run_time_s,
         extra=extra,
-        function_facts=_function_facts(record) if record else {},
+        function_facts=_recorded_facts(record) if record else {},
         sample=record.as_dict()["sample"] if record else None,
         **options,
     )
 
 
-def _function_facts(record: Deployment) -> dict[str, Any]:
+def _recorded_facts(record: Deployment) -> dict[str, Any]:
+    """What the deployment's record tells of the function."""
     names = ("version", "memory_mb", "timeout_s", "runtime", "qualifier", "snap_start", "provisioned")
     return {name: getattr(record, name) for name in names}
+
+
+def _asked_facts(plan: LoadPlan, record: Deployment | None) -> dict[str, Any]:
+    """What Lambda itself tells of the function, however it was deployed; nothing where nobody answers: a host given by
+    hand need not be a cloud, and a run without these facts is a run all the same."""
+    from preheat.deploy.target import connect, spoken
+    from preheat.kernel.errors import PreheatError
+    from preheat.load.facts import function_facts
+    from preheat.load.journal import health
+
+    if record is None and not (plan.endpoint_url and health(plan.endpoint_url)):
+        return {}
+    try:
+        target = _target(plan.target, plan.endpoint_url, record)
+        with spoken(target):
+            return function_facts(connect(target).lambda_, plan.function, record.qualifier if record else None)
+    except PreheatError:
+        return {}
+
+
+def _target(name: str, endpoint_url: str | None, record: Deployment | None) -> Target:
+    """Where the run's function is; the environment's variables say nothing about the local cloud."""
+    from preheat.deploy.target import choose, profile_settings
+
+    profile = record.profile if record else None
+    return choose(
+        name,
+        endpoint_url=endpoint_url,
+        region=record.region if record else None,
+        profile=profile,
+        environ={} if name == "local" else None,
+        profile_config={} if name == "local" else profile_settings(profile),
+    )
 
 
 def _origin(host: str) -> str:
@@ -152,16 +189,9 @@ def _origin(host: str) -> str:
 
 def _start_fresh(record: Deployment, data_dir: Path, say: Callable[[str], None]) -> Deployment:
     from preheat.deploy.run import start_fresh
-    from preheat.deploy.target import choose, connect, profile_settings
+    from preheat.deploy.target import connect
 
-    target = choose(
-        record.target,
-        endpoint_url=record.endpoint_url,
-        region=record.region,
-        profile=record.profile,
-        environ={} if record.target == "local" else None,
-        profile_config={} if record.target == "local" else profile_settings(record.profile),
-    )
+    target = _target(record.target, record.endpoint_url, record)
     record = start_fresh(record, target, connect(target), data_dir, say)
     if record.provisioned:
         say(f"{record.function} starts with {record.provisioned} new environments (--no-fresh keeps the old ones)")

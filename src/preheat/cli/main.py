@@ -20,6 +20,7 @@ _COMMANDS = {
     "deploy": "Deploy a directory as a function behind a REST API.",
     "build": "Build a container image from a Dockerfile, without Docker.",
     "push": "Push a local image to the local cloud or to a real ECR.",
+    "run": "Serve one image or directory at the address of AWS's emulator.",
     "gc": "Give back the disk that images nobody needs still take.",
     "load": "Load a deployed function with Locust and keep a run.",
     "profile": "Show where a function's init goes: imports, statements, memory, files.",

@@ -11,8 +11,6 @@ from urllib.parse import urlsplit
 import click
 
 if TYPE_CHECKING:
-    from preheat.oci.layout import Layout
-    from preheat.oci.manifest import Descriptor
     from preheat.oci.reference import Reference
 
 
@@ -42,9 +40,9 @@ def command(
     Without DESTINATION its repository is called as the image is. Of an image index it pushes the image for this
     machine's platform, which is what Lambda takes. A destination <account>.dkr.ecr.<region>.amazonaws.com is real.
     """
-    from preheat.cli.registry import credentials, ecr_region
+    from preheat.cli.images import push_image
+    from preheat.cli.registry import ecr_region
     from preheat.kernel.errors import PreheatError
-    from preheat.oci.client import RegistryClient, RegistryError
     from preheat.oci.workshop import Workshop
 
     def say(line: str) -> None:
@@ -63,17 +61,7 @@ def command(
     real = ecr_region(target.registry) is not None
     if real and not yes:
         click.confirm(f"Push to {target.registry}, a real AWS account?", abort=True, err=True)
-    client = RegistryClient(target.registry, credentials(target.registry, profile))
-    try:
-        chosen = single(workshop.layout, image)
-        if create:
-            _create(target, profile)
-        client.push(workshop.layout, chosen, target.repository, target.tag, say)
-    except RegistryError as error:
-        hint = " (create it with: preheat push --create)" if error.code == "NAME_UNKNOWN" else ""
-        raise PreheatError(f"{error}{hint}", 254) from None
-    finally:
-        client.close()
+    chosen = push_image(workshop.layout, image, target, say, create=create, profile=profile)
     uri = str(target)
     if as_json:
         click.echo(json.dumps({"schema": 1, "image_uri": uri, "digest": chosen.digest}, indent=2))
@@ -103,36 +91,3 @@ def target_of(text: str, endpoint_url: str | None, data_dir: Path) -> Reference:
             raise PreheatError("no local cloud is running: start it with preheat up, or name a registry", 255)
         url = running.endpoint_url
     return replace(reference, registry=urlsplit(url).netloc)
-
-
-def single(layout: Layout, image: Descriptor) -> Descriptor:
-    """The image itself, or of an index the one for this machine."""
-    import platform
-
-    from preheat.kernel.errors import PreheatError
-    from preheat.oci.builder import ARCHITECTURES
-    from preheat.oci.manifest import choose_platform
-
-    manifest = layout.manifest(image)
-    if not manifest.is_index:
-        return image
-    architecture = ARCHITECTURES.get(platform.machine(), platform.machine())
-    chosen = choose_platform(manifest, architecture)
-    if chosen is None:
-        raise PreheatError(f"the image has no manifest for linux/{architecture}", 255)
-    return chosen
-
-
-def _create(target: Reference, profile: str | None) -> None:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    from preheat.cli.registry import ecr
-    from preheat.kernel.errors import PreheatError
-
-    try:
-        ecr(target.registry, profile).create_repository(repositoryName=target.repository)
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "RepositoryAlreadyExistsException":
-            raise PreheatError(str(error), 254) from None
-    except BotoCoreError as error:
-        raise PreheatError(str(error), 255) from None

@@ -44,3 +44,16 @@ def credentials(registry: str, profile: str | None = None) -> str:
         raise PreheatError(f"no token for {registry}: {error}", 253) from None
     token: str = answer["authorizationData"][0]["authorizationToken"]
     return base64.b64decode(token).decode()
+
+
+def create_repository(registry: str, name: str, profile: str | None = None) -> None:
+    """Create a repository unless it is there. Raises PreheatError."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        ecr(registry, profile).create_repository(repositoryName=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "RepositoryAlreadyExistsException":
+            raise PreheatError(str(error), 254) from None
+    except BotoCoreError as error:
+        raise PreheatError(str(error), 255) from None

@@ -35,6 +35,12 @@ import click
 @click.option("--transport", type=click.Choice(["socket", "http"]), help="Runtime client's way (default socket).")
 @click.option("--sandbox", type=click.Choice(["process"]), help="Where functions run (default process).")
 @click.option(
+    "--image-sandbox",
+    type=click.Choice(["auto", "container", "docker", "process"]),
+    help="Where functions from images run (default auto: the first of these that this machine has).",
+)
+@click.option("--docker-host", help="Docker's engine, unix:///path (default: DOCKER_HOST, else the usual sockets).")
+@click.option(
     "--container-network",
     type=click.Choice(["isolated", "host"]),
     help="What functions from images can reach (default isolated).",
@@ -42,7 +48,7 @@ import click
 @click.option("-d", "--detach", is_flag=True, help="Return once it answers; stop it with `preheat down`.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def command(detach: bool, quiet: bool, **options: Any) -> None:
-    """Start the local cloud: Lambda, API Gateway, CloudWatch Logs, STS and IAM on one port."""
+    """Start the local cloud: Lambda, API Gateway, CloudWatch logs and metrics, STS and IAM on one port."""
     from preheat import config
 
     settings = config.load(Path.cwd(), options)

@@ -17,6 +17,7 @@ SCHEMA = 1
 class Plan:
     """What the user asks for. `environment` are the function's own variables.
 
+    `image` asks for a function from a container image, whose Dockerfile says runtime and handler.
     With `snap_start` or `provisioned` (how many environments) a published version serves, behind an alias.
     """
 
@@ -31,6 +32,7 @@ class Plan:
     role: str = "LabRole"
     snap_start: bool = False
     provisioned: int = 0
+    image: bool = False
 
     @property
     def published(self) -> bool:
@@ -53,6 +55,8 @@ class Sample:
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """A function behind a REST API. `host` is what goes before `/<stage>/<function>` (Locust's --host).
+
+    A function from an image has its URI in `image_uri`, and neither runtime nor handler nor `build_dir` ("").
 
     `function_arn` is unqualified; `qualifier` is the alias in front of `version`, None where $LATEST serves.
     """
@@ -84,6 +88,7 @@ class Deployment:
     qualifier: str | None = None
     snap_start: bool = False
     provisioned: int = 0
+    image_uri: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

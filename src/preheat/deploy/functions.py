@@ -7,32 +7,41 @@ from typing import Any
 
 from preheat.deploy.bundle import zipped
 from preheat.deploy.deployment import Plan
+from preheat.deploy.packages import Say
 from preheat.deploy.target import Clients, Target
+from preheat.kernel.errors import PreheatError
 
 HOT_RELOAD_BUCKET = "hot-reload"
 """With this bucket name local emulators take S3Key as an absolute directory (LocalStack's docs, "Hot reloading")."""
 
 
-def code_argument(target: Target, build_dir: Path) -> dict[str, Any]:
+def code_argument(target: Target, build_dir: str) -> dict[str, Any]:
     """The code's members of CreateFunction and UpdateFunctionCode: a directory locally, a zip for AWS."""
     if target.local:
-        return {"S3Bucket": HOT_RELOAD_BUCKET, "S3Key": str(build_dir)}
-    return {"ZipFile": zipped(build_dir)}
+        return {"S3Bucket": HOT_RELOAD_BUCKET, "S3Key": build_dir}
+    return {"ZipFile": zipped(Path(build_dir))}
 
 
-def put(clients: Clients, plan: Plan, role_arn: str, code: dict[str, Any]) -> dict[str, Any]:
-    """Bring the function to the plan, whether it exists or not; returns its configuration once it is ready."""
+def put(clients: Clients, target: Target, plan: Plan, role_arn: str, code: dict[str, Any], say: Say) -> dict[str, Any]:
+    """Bring the function to the plan, whether it exists or not; returns its configuration once it is ready.
+
+    A function cannot change between zip and image: locally it is made anew, on AWS that is a PreheatError 252.
+    """
     lambda_ = clients.lambda_
+    package_type = "Image" if plan.image else "Zip"
     configuration: dict[str, Any] = {
         "FunctionName": plan.name,
-        "Runtime": plan.runtime,
-        "Handler": plan.handler,
         "Role": role_arn,
         "MemorySize": plan.memory_mb,
         "Timeout": plan.timeout_s,
         "Environment": {"Variables": plan.environment},
     }
+    if not plan.image:
+        configuration |= {"Runtime": plan.runtime, "Handler": plan.handler}
     before = current(clients, plan.name)
+    if before is not None and before["PackageType"] != package_type:
+        _make_way(clients, target, plan.name, before["PackageType"], say)
+        before = None
     if plan.snap_start or (before or {}).get("SnapStart", {}).get("ApplyOn", "None") != "None":
         configuration["SnapStart"] = {"ApplyOn": "PublishedVersions" if plan.snap_start else "None"}
     if before is not None:
@@ -42,9 +51,19 @@ def put(clients: Clients, plan: Plan, role_arn: str, code: dict[str, Any]) -> di
         lambda_.update_function_code(FunctionName=plan.name, **code)
         lambda_.get_waiter("function_updated_v2").wait(FunctionName=plan.name)
     else:
-        lambda_.create_function(**configuration, Code=code, PackageType="Zip")  # type: ignore[arg-type]
+        lambda_.create_function(**configuration, Code=code, PackageType=package_type)  # type: ignore[arg-type]
+        # an image is unpacked meanwhile; the waiter's own pace is 1 s
         lambda_.get_waiter("function_active_v2").wait(FunctionName=plan.name)
     return dict(lambda_.get_function_configuration(FunctionName=plan.name))
+
+
+def _make_way(clients: Clients, target: Target, name: str, package_type: str, say: Say) -> None:
+    if not target.local:
+        raise PreheatError(
+            f"function {name} has PackageType {package_type}, which cannot change: delete it or give --name", 252
+        )
+    say(f"function {name}: its PackageType {package_type} cannot change, so it is deleted and made anew")
+    clients.lambda_.delete_function(FunctionName=name)
 
 
 def current(clients: Clients, name: str) -> dict[str, Any] | None:

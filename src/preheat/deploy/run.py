@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,25 +21,26 @@ _NO_SNAP_START = ("python3.8", "python3.9", "python3.10", "python3.11")
 """AWS offers SnapStart from Python 3.12 on (developer guide, "Improving startup performance with SnapStart")."""
 
 
-def deploy(plan: Plan, target: Target, clients: Clients, data_dir: Path, say: Say) -> Deployment:
-    """Build, create or update, put a REST API in front, try it, save the record. Raises PreheatError."""
+def deploy(
+    plan: Plan, target: Target, clients: Clients, data_dir: Path, say: Say, make_image: Callable[[], str] | None = None
+) -> Deployment:
+    """Build, create or update, put a REST API in front, try it, save the record. Raises PreheatError.
+
+    `make_image` builds and pushes the image that the plan asks for and returns its URI.
+    """
     _check(plan)
     body = trial.sample_body(plan.project_dir)
     with spoken(target):
         # First of all, so that a missing cloud or role is known before minutes of building.
         role_arn = clients.iam.get_role(RoleName=plan.role)["Role"]["Arn"]
-        build_dir = bundle.build(
-            plan.project_dir,
-            plan.name,
-            plan.runtime,
-            plan.handler,
-            for_aws=not target.local,
-            cache_dir=data_dir / "build",
-            say=say,
-        )
-        code = functions.code_argument(target, build_dir)
-        say(f"function {plan.name}: {plan.runtime}, {plan.memory_mb} MB, role {plan.role}")
-        configuration = functions.put(clients, plan, role_arn, code)
+        if make_image is not None:
+            image_uri, build_dir = make_image(), ""
+            code, what = {"ImageUri": image_uri}, image_uri
+        else:
+            image_uri, build_dir = None, str(_bundled(plan, target, data_dir, say))
+            code, what = functions.code_argument(target, build_dir), plan.runtime
+        say(f"function {plan.name}: {what}, {plan.memory_mb} MB, role {plan.role}")
+        configuration = functions.put(clients, target, plan, role_arn, code, say)
         say(f"function {plan.name}: {configuration.get('State', 'Active')}")
         published = _publish(plan, target, clients, say) if plan.published else None
         arn = configuration["FunctionArn"]
@@ -59,8 +61,8 @@ def deploy(plan: Plan, target: Target, clients: Clients, data_dir: Path, say: Sa
         function=plan.name,
         function_arn=arn,
         version=published.version if published else configuration["Version"],
-        runtime=plan.runtime,
-        handler=plan.handler,
+        runtime="" if plan.image else plan.runtime,
+        handler="" if plan.image else plan.handler,
         memory_mb=plan.memory_mb,
         timeout_s=plan.timeout_s,
         role_arn=role_arn,
@@ -69,7 +71,7 @@ def deploy(plan: Plan, target: Target, clients: Clients, data_dir: Path, say: Sa
         host=api.host,
         url=api.url,
         project_dir=str(plan.project_dir.resolve()),
-        build_dir=str(build_dir),
+        build_dir=build_dir,
         curl=commands.curl(api.url, body),
         invoke_web_request=commands.invoke_web_request(api.url, body),
         deployed_at=time.time(),
@@ -77,6 +79,7 @@ def deploy(plan: Plan, target: Target, clients: Clients, data_dir: Path, say: Sa
         qualifier=versions.ALIAS if published else None,
         snap_start=plan.snap_start,
         provisioned=plan.provisioned,
+        image_uri=image_uri,
     )
     record.save(data_dir)
     return record
@@ -113,8 +116,20 @@ def _check(plan: Plan) -> None:
         raise PreheatError("SnapStart and provisioned concurrency exclude each other on AWS: give one of them", 252)
 
 
+def _bundled(plan: Plan, target: Target, data_dir: Path, say: Say) -> Path:
+    return bundle.build(
+        plan.project_dir,
+        plan.name,
+        plan.runtime,
+        plan.handler,
+        for_aws=not target.local,
+        cache_dir=data_dir / "build",
+        say=say,
+    )
+
+
 def _publish(plan: Plan, target: Target, clients: Clients, say: Say) -> versions.Published:
-    if plan.snap_start and target.local and plan.runtime in _NO_SNAP_START:
+    if plan.snap_start and target.local and not plan.image and plan.runtime in _NO_SNAP_START:
         say(f"note: AWS itself offers SnapStart from python3.12 on, not for {plan.runtime}")
     return versions.publish(
         clients,

@@ -7,13 +7,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from preheat.oci.builder import BaseImage
+from preheat.kernel.build import Say
 from preheat.oci.client import RegistryClient, RegistryError, is_loopback
 from preheat.oci.lambda_base import base_key, make_base, python_version
 from preheat.oci.layout import Layout
 from preheat.oci.manifest import Descriptor, ManifestError, choose_platform
 from preheat.oci.pack import PackedLayer
-from preheat.oci.pip_step import Say
+from preheat.oci.plan import BaseImage
 from preheat.oci.reference import Reference
 
 _CACHE = "base-"

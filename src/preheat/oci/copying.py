@@ -5,12 +5,13 @@ from __future__ import annotations
 import posixpath
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from preheat.oci.dockerfile import Instruction, substitute
 from preheat.oci.dockerignore import Context, glob_expression
-from preheat.oci.tree import Entry, Tree, TreeError, directory, entry_of, placed
+from preheat.oci.tree import Entry, Tree, TreeError, directory, entry_of, file, placed
 from preheat.oci.unpack import unpack
 
 
@@ -34,6 +35,17 @@ def from_context(context: Context, patterns: list[str]) -> list[Source]:
         if not paths:
             raise ValueError(f"{pattern}: no such file in the build context, or .dockerignore leaves it out")
         found += [_context_source(context, path) for path in paths]
+    return found
+
+
+def from_documents(instruction: Instruction, patterns: list[str], variables: Mapping[str, str]) -> list[Source]:
+    """Files whose content the instruction itself has (`COPY <<name`); they are taken out of `patterns`."""
+    found: list[Source] = []
+    for document in instruction.documents:
+        name = document.marker.lstrip("0123456789<-").strip("\"'")
+        content = substitute(document.content, variables) if document.expand else document.content
+        found.append(Source(name, file("", content.encode())))
+        patterns.remove(document.marker.replace('"', "").replace("'", ""))
     return found
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 _DIRECTIVE = re.compile(r"#\s*([a-zA-Z]+)\s*=\s*(.+?)\s*$")
-_FLAG = re.compile(r"--([a-z]+)(?:=(\S+))?(?:\s+|$)")
-_WITH_FLAGS = frozenset(("FROM", "RUN", "COPY", "ADD"))
-_HEREDOC = re.compile(r"(?:^|\s)<<-?\s*[\"']?[A-Za-z_]")
+_FLAG = re.compile(r"--([a-z-]+)(?:=(\S+))?(?:\s+|$)")
+_WITH_FLAGS = frozenset(("FROM", "RUN", "COPY", "ADD", "HEALTHCHECK"))
+_HEREDOC = re.compile(r"(?:^|(?<=\s))\d*<<(-?)([\"']?)([A-Za-z_]\w*)\2(?=\s|$)")
+_WITH_HEREDOCS = ("RUN", "COPY", "ADD")
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?:(:?[-+])([^}]*))?\})")
 
 
@@ -23,14 +24,29 @@ class DockerfileError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class HereDocument:
+    """`marker` is how the instruction's text has it (`<<EOF`); `raw` its lines as written, the last one included;
+    `content` what they mean; `expand` says whether variables are filled in (the name was not quoted)."""
+
+    marker: str
+    raw: str
+    content: str
+    expand: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction. `text` is what follows its name and flags, continued lines joined; `line` is its first."""
+    """One instruction. `text` is what follows its name and flags, continued lines joined; `line` is its first.
+
+    A flag given more than once has its values on a line each.
+    """
 
     name: str
     text: str
     line: int
     flags: Mapping[str, str] = field(default_factory=dict)
     escape: str = "\\"
+    documents: tuple[HereDocument, ...] = ()
 
     def fail(self, message: str) -> DockerfileError:
         return DockerfileError(self.line, message)
@@ -80,7 +96,8 @@ def parse(text: str) -> list[Instruction]:
     escape = _escape(lines)
     instructions: list[Instruction] = []
     pending, first = "", 0
-    for number, raw in enumerate(lines, 1):
+    numbered = enumerate(lines, 1)
+    for number, raw in numbered:
         line = raw.strip()
         if not line or line.startswith("#"):
             continue  # within a continued instruction, too
@@ -88,7 +105,11 @@ def parse(text: str) -> list[Instruction]:
         if raw.rstrip().endswith(escape):
             pending += raw.rstrip()[: -len(escape)]
             continue
-        instructions.append(_instruction((pending + raw).strip(), first, escape))
+        instruction = _instruction((pending + raw).strip(), first, escape)
+        if instruction.name in _WITH_HEREDOCS:
+            found = [_document(match, instruction, numbered) for match in _HEREDOC.finditer(instruction.text)]
+            instruction = replace(instruction, documents=tuple(found))
+        instructions.append(instruction)
         pending, first = "", 0
     if pending.strip():
         instructions.append(_instruction(pending.strip(), first, escape))
@@ -128,13 +149,27 @@ def _instruction(text: str, line: int, escape: str) -> Instruction:
     name, rest = [*text.split(None, 1), ""][:2]
     flags: dict[str, str] = {}
     while name.upper() in _WITH_FLAGS and (match := _FLAG.match(rest)):
-        flags[match[1]] = match[2] or ""
+        value = match[2] or ""
+        flags[match[1]] = f"{flags[match[1]]}\n{value}" if match[1] in flags else value
         rest = rest[match.end() :]
-    if name.upper() in ("RUN", "COPY", "ADD") and _HEREDOC.search(rest):
-        raise DockerfileError(line, f"a here-document in {name.upper()} is not built in preheat: use docker build")
     if not rest:
         raise DockerfileError(line, f"{name.upper()} needs an argument")
     return Instruction(name.upper(), rest, line, flags, escape)
+
+
+def _document(match: re.Match[str], instruction: Instruction, lines: Iterator[tuple[int, str]]) -> HereDocument:
+    """The lines up to the one that is the name; with `<<-` without the tabs before each."""
+    raw: list[str] = []
+    content: list[str] = []
+    for _, line in lines:
+        raw.append(line)
+        meant = line.lstrip("\t") if match[1] else line
+        if meant == match[3]:
+            return HereDocument(
+                match[0], "".join(f"{one}\n" for one in raw), "".join(f"{one}\n" for one in content), not match[2]
+            )
+        content.append(meant)
+    raise instruction.fail(f"the here-document {match[0]} has no line {match[3]} that ends it")
 
 
 def _words(instruction: Instruction, variables: Mapping[str, str]) -> list[str]:

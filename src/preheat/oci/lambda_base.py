@@ -26,7 +26,7 @@ from preheat.oci.tree import Entry, directory, entry_of, file, placed
 
 OWN_BASE_LABEL = "preheat.base"
 """Marks an image whose system libraries are this machine's; its value is the base's key."""
-_FORMAT = "1"
+_FORMAT = "2"
 """Raised whenever what is made here changes."""
 _NAMES = re.compile(
     r"(?:public\.ecr\.aws/lambda/python|amazon/aws-lambda-python|docker\.io/amazon/aws-lambda-python)"
@@ -35,6 +35,13 @@ _NAMES = re.compile(
 _LEFT_OUT = {"__pycache__", "site-packages", "dist-packages", "test", "tests", "idlelib", "turtledemo", "tkinter"}
 _ALSO_NEEDED = ("libgcc_s.so.1", "libstdc++.so.6", "libresolv.so.2", "libnss_dns.so.2", "libnss_files.so.2")
 """What manylinux wheels (PEP 600) and the C library load by name; libm and the like come with them."""
+_SMALL_TOOLS = """
+[ awk basename bash cat chmod chown cksum cp cut date dd df dirname du echo egrep env expand expr false fgrep find fold
+grep groups gunzip gzip head hostname id install ln ls md5sum mkdir mkfifo mktemp mv nl nproc od paste printenv printf
+pwd readlink realpath rm rmdir sed seq sha1sum sha256sum sha512sum sleep sort split stat sync tail tar tee test timeout
+touch tr true truncate uname uniq wc which whoami xargs yes
+"""
+"""What a RUN or a start script expects of any system, where this machine has it: AWS's own base has these too."""
 _OLD_NAMES = ("libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1", "libm.so.6")
 _RUNTIME = ("awslambdaric>=2.0", "boto3")
 
@@ -160,9 +167,10 @@ def _system(python: Path, facts: dict[str, Any], runtime: Path, work: Path) -> I
     version: str = facts["short"]
     stdlib, executable = Path(facts["stdlib"]), Path(facts["executable"])
     yield from _skeleton(facts["cafile"])
-    shell, env = Path("/bin/sh").resolve(), Path("/usr/bin/env").resolve()
-    yield placed(entry_of("", shell), "usr/bin/sh", mode=0o755)
-    yield placed(entry_of("", env), "usr/bin/env", mode=0o755)
+    places = {name: _system_tool(name) for name in ("sh", *_SMALL_TOOLS.split())}
+    tools = {name: Path(place).resolve() for name, place in places.items() if place is not None}
+    for name, tool in sorted(tools.items()):
+        yield placed(entry_of("", tool), f"usr/bin/{name}", mode=0o755)
     yield placed(entry_of("", executable), f"{PREFIX}/bin/python{version}", mode=0o755)
     for name in ("python3", "python"):
         yield Entry(f"{PREFIX.strip('/')}/bin/{name}", "link", 0o777, target=f"python{version}")
@@ -181,8 +189,17 @@ def _system(python: Path, facts: dict[str, Any], runtime: Path, work: Path) -> I
     yield from _pip_metadata(work / "pip", f"{home}/site-packages")
     yield file(f"{PREFIX.strip('/')}/bin/pip", _PIP_SCRIPT.format(prefix=PREFIX, version=version).encode(), 0o755)
     yield from compiled(python, version, modules, work / "stdlib-bytecode")
-    natives = [shell, env, executable, *sorted((stdlib / "lib-dynload").glob("*.so")), *sorted(runtime.rglob("*.so"))]
+    natives = [
+        *tools.values(),
+        executable,
+        *sorted((stdlib / "lib-dynload").glob("*.so")),
+        *sorted(runtime.rglob("*.so")),
+    ]
     yield from _libraries(natives)
+
+
+def _system_tool(name: str) -> str | None:
+    return shutil.which(name, path="/usr/bin:/bin")
 
 
 def _skeleton(cafile: str) -> Iterator[Entry]:
@@ -230,11 +247,11 @@ def _pip_metadata(unpacked: Path, shown: str) -> Iterator[Entry]:
 
 def _libraries(natives: Iterable[Path]) -> Iterator[Entry]:
     """The shared libraries of these programs, each where it is on this machine, or in the interpreter's own lib."""
-    needed = set(_ldd(natives))
+    needed = set(libraries_of(natives))
     folders = {library.parent for library in needed}
     for name in (*_ALSO_NEEDED, *_OLD_NAMES):
         needed |= {path for folder in folders if (path := folder / name).exists()}
-    needed |= set(_ldd(sorted(needed)))
+    needed |= set(libraries_of(sorted(needed)))
     for library in sorted(needed):
         folder = library.parent.resolve()
         home = folder if str(folder).startswith("/usr/lib") else Path(PREFIX) / "lib"
@@ -243,7 +260,7 @@ def _libraries(natives: Iterable[Path]) -> Iterator[Entry]:
         yield placed(entry_of("", library.resolve()), f"{home}/{library.name}", mode=0o755)
 
 
-def _ldd(natives: Iterable[Path]) -> Iterator[Path]:
+def libraries_of(natives: Iterable[Path]) -> Iterator[Path]:
     """Paths as the dynamic linker finds them, itself included. Static programs have none."""
     names = [str(path) for path in natives]
     done = subprocess.run(["ldd", *names], capture_output=True, text=True, check=False)

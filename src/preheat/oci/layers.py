@@ -9,7 +9,6 @@ import stat
 import threading
 import uuid
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +40,7 @@ class LayerStore:
     """`<root>/layers/<diff id>` one layer each, `<root>/flat/<chain id>` all of an image in one.
 
     A directory appears whole or not at all; what a killed process left is removed by `collect`. From any thread.
-    A directory's ctime says when it was last asked for or let go (its mtime is the image's own).
+    A directory's ctime says when it was last asked for (its mtime is the image's own).
     """
 
     def __init__(self, root: Path, blobs: BlobStore, limits: UnpackLimits | None = None) -> None:
@@ -61,13 +60,16 @@ class LayerStore:
         chain = chain_id([layer.diff_id for layer in layers])
         return self._made(self._root / "flat" / hex_of(chain), layers, flat=True)
 
-    def collect(self, diff_ids: Collection[str], chain_ids: Collection[str], older_than_s: float) -> int:
-        """Remove directories not among these and last asked for before `older_than_s`; returns how many went."""
+    def collect(
+        self, diff_ids: Collection[str], chain_ids: Collection[str], older_than_s: float, in_use: Collection[str] = ()
+    ) -> int:
+        """Remove directories not among these, nor `in_use` (their paths), last asked for before `older_than_s`; returns
+        how many went."""
         keep = {"layers": {hex_of(name) for name in diff_ids}, "flat": {hex_of(name) for name in chain_ids}}
         count = 0
         for folder, names in keep.items():
             for path in (self._root / folder).iterdir():
-                if path.name in names:
+                if path.name in names or str(path) in in_use:
                     continue
                 with self._lock:  # nobody is given a directory that goes
                     doomed = self._hidden(path) if path.lstat().st_ctime < older_than_s else None
@@ -75,13 +77,6 @@ class LayerStore:
                     _delete(doomed)
                     count += 1
         return count
-
-    def let_go(self, diff_ids: Sequence[str]) -> None:
-        """Somebody has stopped using an image's directories just now; processes in them may live a little longer."""
-        names = [self._root / "layers" / hex_of(diff_id) for diff_id in diff_ids]
-        for path in (*names, self._root / "flat" / hex_of(chain_id(diff_ids))):
-            with suppress(FileNotFoundError):
-                _touch(path)
 
     def _made(self, target: Path, layers: Sequence[Layer], *, flat: bool) -> Path:
         with self._lock:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from preheat.oci.blobs import BlobStore, BlobWriter
 from preheat.oci.manifest import OCI_LAYER, Descriptor
 from preheat.oci.tree import Entry
+from preheat.oci.unpack import XATTR
 
 TIME_S = 315_532_800
 """The time of every file in a built layer: 1980-01-01, the earliest that zip knows."""
@@ -47,11 +48,18 @@ def pack(entries: Iterable[Entry], blobs: BlobStore) -> PackedLayer:
 def _add(archive: tarfile.TarFile, entry: Entry) -> None:
     info = tarfile.TarInfo(entry.path)
     info.mode, info.uid, info.gid, info.mtime = entry.mode, entry.uid, entry.gid, TIME_S
+    info.pax_headers = {f"{XATTR}{name}": _text(value) for name, value in sorted(entry.attributes.items())}
     if entry.kind == "directory":
         info.type = tarfile.DIRTYPE
         archive.addfile(info)
     elif entry.kind == "link":
         info.type, info.linkname = tarfile.SYMTYPE, entry.target
+        archive.addfile(info)
+    elif entry.kind == "hard link":
+        info.type, info.linkname = tarfile.LNKTYPE, entry.target
+        archive.addfile(info)
+    elif entry.kind == "fifo":
+        info.type = tarfile.FIFOTYPE
         archive.addfile(info)
     elif entry.source is not None:
         with entry.source.open("rb") as content:
@@ -60,6 +68,10 @@ def _add(archive: tarfile.TarFile, entry: Entry) -> None:
     else:
         info.size = len(entry.data)
         archive.addfile(info, io.BytesIO(entry.data))
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
 
 
 class _Sink(io.RawIOBase):

@@ -8,15 +8,14 @@ import posixpath
 import re
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from preheat.kernel.build import Say
 from preheat.oci.compile_step import compiled
 from preheat.oci.dockerfile import Instruction, substitute
 from preheat.oci.tree import Entry, Tree, directory, entry_of, placed
-
-Say = Callable[[str], None]
 
 _PIP = re.compile(r"(?:pip3?(?:\.\d+)?|python3?(?:\.\d+)? -m pip) (?:--\S+ )*install\b ?(.*)", re.DOTALL)
 _SHELL = re.compile(r"[|<>`;&(){}*?]|\$\(")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+OVERLAY_OPAQUE = "trusted.overlay.opaque"
 _LINKS_MAX = 40
 """As many links on one path as Linux follows."""
 
@@ -18,9 +19,10 @@ class TreeError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file (content in `source` or `data`), a directory, or a link (with a `target`).
+    """A file (content in `source` or `data`), a directory, a link (with a `target`), or a fifo.
 
-    `path` is relative to the root and "" for the root itself; `mode` the permission bits.
+    `path` is relative to the root and "" for the root itself; `mode` the permission bits. A "hard link" has the path
+    of an entry of the same layer as its `target`.
     """
 
     path: str
@@ -31,6 +33,8 @@ class Entry:
     source: Path | None = None
     data: bytes = b""
     target: str = ""
+    attributes: Mapping[str, bytes] = field(default_factory=dict)
+    """Extended attributes that a layer keeps."""
 
     @property
     def size(self) -> int:
@@ -65,6 +69,8 @@ class Tree:
         self.base = base
         self.added: dict[str, Entry] = {}
         self._below: dict[str, set[str]] = {}
+        self._gone: set[str] = set()
+        """Paths of the base that can no longer be seen, nor what is below them."""
         self._owners = os.geteuid() == 0
 
     def copy(self) -> Tree:
@@ -72,6 +78,7 @@ class Tree:
         other = Tree(self.base)
         other.added = dict(self.added)
         other._below = {path: set(names) for path, names in self._below.items()}
+        other._gone = set(self._gone)
         return other
 
     def get(self, path: str) -> Entry | None:
@@ -81,6 +88,8 @@ class Tree:
             return self.added[key]
         if self.base is None:
             return directory("") if not key else None
+        if self._is_gone(key):
+            return None
         try:
             return entry_of(key, self.base / key, owners=self._owners)
         except (FileNotFoundError, NotADirectoryError):
@@ -110,8 +119,9 @@ class Tree:
         """Names in a directory, sorted."""
         key = path.strip("/")
         names = set(self._below.get(key, ()))
-        if self.base is not None and (self.base / key).is_dir():
-            names.update(found.name for found in (self.base / key).iterdir())
+        if self.base is not None and not self._is_gone(key) and (self.base / key).is_dir():
+            there = {found.name for found in (self.base / key).iterdir()}
+            names |= {name for name in there if not self._is_gone(f"{key}/{name}" if key else name)}
         return sorted(names)
 
     def walk(self, path: str) -> Iterator[Entry]:
@@ -142,11 +152,50 @@ class Tree:
         if known is not None and entry.kind == "directory":
             entry = known
         for one in (*parents, entry):
-            self.added[one.path] = one
-            if one.path:
-                above, _, name = one.path.rpartition("/")
-                self._below.setdefault(above, set()).add(name)
+            self._put(one)
         return [*parents, entry]
+
+    def remove(self, path: str) -> None:
+        """Take away what is at a path, and all below it. No harm where nothing is."""
+        key = path.strip("/")
+        inside = f"{key}/"
+        for gone in [known for known in self.added if known == key or known.startswith(inside)]:
+            del self.added[gone]
+            self._below.pop(gone, None)
+        above, _, name = key.rpartition("/")
+        self._below.get(above, set()).discard(name)
+        if self.base is not None:
+            self._gone.add(key)
+
+    def apply(self, layer: Path, path: str = "") -> None:
+        """Lay an unpacked layer, white-outs as overlayfs has them, over what is there; it must stay where it is."""
+        for name in sorted(found.name for found in (layer / path).iterdir()):
+            key = f"{path}/{name}" if path else name
+            status = (layer / key).lstat()
+            if is_whiteout(status):
+                self.remove(key)
+                continue
+            known = self.get(key)
+            is_directory = stat.S_ISDIR(status.st_mode)
+            if known is not None and (is_directory != (known.kind == "directory") or is_opaque(layer / key, status)):
+                self.remove(key)
+            if is_directory or stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
+                self._put(entry_of(key, layer / key, owners=self._owners))
+            if is_directory:
+                self.apply(layer, key)
+
+    def _put(self, entry: Entry) -> None:
+        self.added[entry.path] = entry
+        if entry.path:
+            above, _, name = entry.path.rpartition("/")
+            self._below.setdefault(above, set()).add(name)
+
+    def _is_gone(self, key: str) -> bool:
+        while self._gone and key:
+            if key in self._gone:
+                return True
+            key = key.rpartition("/")[0]
+        return False
 
     def read(self, path: str) -> bytes | None:
         """A file's content, links followed; None where there is no file."""
@@ -154,6 +203,21 @@ class Tree:
         if entry is None or entry.kind != "file":
             return None
         return entry.data if entry.source is None else entry.source.read_bytes()
+
+
+def is_whiteout(status: os.stat_result) -> bool:
+    """Overlayfs's mark for a name of the layers below that is not there any more (overlayfs.rst)."""
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def is_opaque(path: Path, status: os.stat_result) -> bool:
+    """Overlayfs's mark for a directory through which those of the layers below are not seen; only root can look."""
+    if not stat.S_ISDIR(status.st_mode):
+        return False
+    try:
+        return os.getxattr(path, OVERLAY_OPAQUE, follow_symlinks=False) == b"y"
+    except OSError:
+        return False
 
 
 def placed(entry: Entry, path: str, *, mode: int | None = None, owner: tuple[int, int] | None = None) -> Entry:

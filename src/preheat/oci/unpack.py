@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import IO
 
 from preheat.oci.tarstream import LayerRefused, LayerStream, members
+from preheat.oci.tree import OVERLAY_OPAQUE
 
-_WHITEOUT, _OPAQUE, _AUFS = ".wh.", ".wh..wh..opq", ".wh..wh."
+WHITEOUT, OPAQUE, _AUFS = ".wh.", ".wh..wh..opq", ".wh..wh."
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PATH_BYTES = 4096
-_OVERLAY_OPAQUE = "trusted.overlay.opaque"
-_XATTR = "SCHILY.xattr."
-_KEPT_XATTRS = ("user.", "security.capability")
+XATTR = "SCHILY.xattr."
+"""Before the name of an extended attribute among an entry's pax records (as GNU tar, Docker and umoci write them)."""
+KEPT_XATTRS = ("user.", "security.capability")
 """Never trusted.overlay.*: a redirect in there would lead the kernel out of the layer."""
 _LATEST_S = 1 << 33
 
@@ -88,7 +89,7 @@ class _Unpacker:
         folder, _, name = path.rpartition("/")
         with _told(member.name):
             parent = self._open_parent(folder)
-            if name.startswith(_WHITEOUT):
+            if name.startswith(WHITEOUT):
                 self._whiteout(parent, folder, name)
                 return
             if member.isdir():
@@ -158,15 +159,15 @@ class _Unpacker:
         self._made.add(path)
 
     def _whiteout(self, parent: int, folder: str, name: str) -> None:
-        if name == _OPAQUE:
+        if name == OPAQUE:
             if self._flat:
                 self._hide_below(parent, folder)
             else:
-                os.setxattr(parent, _OVERLAY_OPAQUE, b"y")
+                os.setxattr(parent, OVERLAY_OPAQUE, b"y")
             return
         if name.startswith(_AUFS):
             return  # bookkeeping of aufs, which is no part of the image
-        target = name.removeprefix(_WHITEOUT)
+        target = name.removeprefix(WHITEOUT)
         if target in ("", ".", ".."):
             raise LayerRefused("a white-out that names no file")
         path = f"{folder}/{target}" if folder else target
@@ -194,7 +195,7 @@ class _Unpacker:
     def _make_opaque(self, parent: int, name: str) -> None:
         fd = os.open(name, _DIRECTORY, dir_fd=parent)
         try:
-            os.setxattr(fd, _OVERLAY_OPAQUE, b"y")
+            os.setxattr(fd, OVERLAY_OPAQUE, b"y")
         finally:
             os.close(fd)
 
@@ -287,8 +288,8 @@ class _Unpacker:
             os.fchown(fd, member.uid, member.gid)
         os.fchmod(fd, (member.mode & 0o7777) | add_mode)  # after chown, which takes the set-user-id bit away
         for key, value in member.pax_headers.items():
-            name = key.removeprefix(_XATTR)
-            if name != key and name.startswith(_KEPT_XATTRS):
+            name = key.removeprefix(XATTR)
+            if name != key and name.startswith(KEPT_XATTRS):
                 with suppress(OSError):  # a file system without them, or no right to set them
                     os.setxattr(fd, name, value.encode("utf-8", "surrogateescape"))
         time_ns = _time_ns(member)

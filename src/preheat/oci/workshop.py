@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from preheat.kernel.build import BuildRunner, Say
 from preheat.oci.bases import Bases
-from preheat.oci.builder import ARCHITECTURES, BuildPlan, BuildTools, build
+from preheat.oci.builder import build
 from preheat.oci.layers import LayerStore
 from preheat.oci.layout import Layout
 from preheat.oci.manifest import Descriptor
-from preheat.oci.pip_step import Say
+from preheat.oci.plan import BuildPlan, BuildTools, architecture
 from preheat.oci.reference import Reference
+from preheat.oci.stage import MOUNTS
 
 KEEP_CACHED_S = 14 * 24 * 3600.0
-"""Layers of pip and bases that no build has used for two weeks are removed by a collection."""
+"""Layers of RUN, bases and mounted caches that no build has used for two weeks are removed by a collection."""
 
 _LONGEST_BUILD_S = 24 * 3600.0
 
@@ -38,13 +39,24 @@ class Workshop:
         emulator: Path,
         credentials: Callable[[str], str | None],
         say: Say,
+        runner: BuildRunner | None = None,
+        no_runner: str = "",
+        machine: Mapping[str, str] | None = None,
     ) -> Descriptor:
         """Build an image and give it a name ("iris" means "iris:latest"). Raises DockerfileError, ValueError for the
         name, OSError."""
         reference = Reference.parse(name)
         bases = Bases(self.layout, interpreter, emulator, credentials, say)
-        architecture = ARCHITECTURES.get(platform.machine(), platform.machine())
-        tools = BuildTools(self.layout, self.layers, lambda wanted: bases.find(wanted, architecture), interpreter, say)
+        tools = BuildTools(
+            self.layout,
+            self.layers,
+            lambda wanted: bases.find(wanted, architecture()),
+            interpreter,
+            say,
+            runner,
+            no_runner,
+            machine or {},
+        )
         image = build(plan, tools)
         self.layout.tag(str(reference), image)
         return image
@@ -65,8 +77,13 @@ class Workshop:
                 value = json.loads(path.read_text())
                 keep.update(item["digest"] for item in value.get("layers", [value]))
         self.layers.collect((), (), now_s - KEEP_CACHED_S)
-        for pattern in (".build-*", ".base-*"):  # of builds that were killed
+        # caches that RUN mounts, and what builds that were killed have left
+        for pattern, kept_s in (
+            (f"{MOUNTS}/*", KEEP_CACHED_S),
+            (".build-*", _LONGEST_BUILD_S),
+            (".base-*", _LONGEST_BUILD_S),
+        ):
             for path in self.layout.root.glob(pattern):
-                if path.stat().st_mtime < now_s - _LONGEST_BUILD_S:
+                if path.stat().st_mtime < now_s - kept_s:
                     shutil.rmtree(path)
         return self.layout.collect(keep, now_s - grace_s)

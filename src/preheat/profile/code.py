@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from preheat.kernel.errors import PreheatError
+from preheat.kernel.runtimes import TASK_ROOT
 
 _LOCAL_CODE = re.compile(r"/_preheat/code/([0-9a-f]{64})\.zip$")
 """Where the local cloud's GetFunction points; its store keeps the tree of that id unpacked and compiled."""
@@ -39,8 +40,9 @@ def keep_compiled(build_dir: Path, cache_dir: Path, name: str, interpreter: Path
 
 
 def compile_all(tree: Path, interpreter: Path) -> None:
-    """Write every module's .pyc with the runtime's own interpreter; a module that does not compile is left alone."""
-    command = [str(interpreter), "-I", "-m", "compileall", "-q", "-j", "0", str(tree)]
+    """Write every module's .pyc with the runtime's own interpreter, named as where the function runs; a module that
+    does not compile is left alone."""
+    command = [str(interpreter), "-I", "-m", "compileall", "-q", "-j", "0", "-d", TASK_ROOT, str(tree)]
     subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 

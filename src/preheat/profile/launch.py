@@ -121,7 +121,25 @@ def watch(program: Program, watcher_dir: Path, *, events: Sequence[bytes] | None
             channel.shutdown(socket.SHUT_WR)
             process.wait(INIT_LIMIT_S)  # the watcher writes before it finds the channel closed
         result.seek(0)
-        return Watched(launched_ns, runtime_ns, json.loads(result.read()), answers, errors)
+        return Watched(launched_ns, runtime_ns, _with_own_paths(program, json.loads(result.read())), answers, errors)
+
+
+def _with_own_paths(program: Program, result: dict[str, Any]) -> dict[str, Any]:
+    """The watcher's result with paths as they are outside: inside, code is at /var/task wherever that can be had."""
+    inside = map(str, result.pop("roots"))
+    roots = dict(zip(inside, map(str, (program.code_dir, program.runtime_dir)), strict=True))
+
+    def outside(path: str | None) -> str | None:
+        for inside, own in roots.items():
+            if path is not None and path.startswith(inside + os.sep):
+                return own + path[len(inside) :]
+        return path
+
+    files, modules = result["files"], result.get("modules", {})
+    return result | {
+        "files": {outside(path): facts for path, facts in files.items()},
+        "modules": {name: outside(path) for name, path in modules.items()},
+    }
 
 
 _Running = tuple["subprocess.Popen[bytes]", socket.socket, int, BinaryIO]
@@ -167,7 +185,7 @@ def _environ(program: Program, tmp: str, output_fd: int, channel_fd: int) -> dic
         "LAMBDA_TASK_ROOT": str(program.code_dir),
         "LAMBDA_RUNTIME_DIR": str(program.runtime_dir),
         "_LAMBDA_TELEMETRY_LOG_FD": str(output_fd),
-        "_PREHEAT_RUNTIME_DIR": str(program.runtime_dir),
+        "_PREHEAT_TASK": str(program.code_dir),
         "_PREHEAT_CHANNEL_FD": str(channel_fd),
         "_PREHEAT_KEEP": os.pathsep.join(_below_tmp(program)),
         "_PREHEAT_TMP": tmp,

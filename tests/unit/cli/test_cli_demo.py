@@ -11,6 +11,7 @@ from preheat.cli import control, demo
 from preheat.cli.control import Running
 from preheat.kernel.errors import PreheatError
 from preheat.kernel.settings import Settings
+from preheat.sandbox import choice
 
 
 class Stage:
@@ -20,11 +21,13 @@ class Stage:
         self.seen: list[str] = []
         self.calls: dict[str, list[str]] = {}
         self.every: list[list[str]] = []
+        self.settings = Settings()
         self._failing = failing
 
     def start(self, settings: Settings) -> Running:
         assert settings.port == 0  # a free one: the demo disturbs nobody's server
         self.seen.append("start")
+        self.settings = settings
         return Running(1, "http://127.0.0.1:5", settings.data_dir)
 
     def stop(self, running: Running) -> None:
@@ -84,6 +87,46 @@ def test_snapstart_is_a_second_run_at_the_same_load_and_a_comparison(
     assert stage.calls["compare"] == ["run", "run-snapstart"]
     assert "run/report.html" in shown.output
     assert "run-snapstart/report.html" in shown.output
+
+
+@pytest.fixture
+def with_dockerfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "flowers").mkdir()
+    (tmp_path / "flowers/Dockerfile").write_text("FROM scratch")
+    monkeypatch.setattr(choice, "unusable", lambda: None)
+    return tmp_path
+
+
+def test_a_project_with_a_dockerfile_goes_as_an_image(monkeypatch: pytest.MonkeyPatch, with_dockerfile: Path) -> None:
+    stage = Stage()
+    shown = play(stage, monkeypatch, with_dockerfile)
+    assert "--image" in stage.calls["deploy"]
+    assert "builder preheat build (no Docker)" in shown.output
+    assert "sandbox container (root, runc and overlayfs are here)" in shown.output
+    assert stage.settings.image_sandbox == "auto"
+
+
+def test_builder_and_sandbox_are_chosen_on_request(monkeypatch: pytest.MonkeyPatch, with_dockerfile: Path) -> None:
+    stage = Stage()
+    shown = play(stage, monkeypatch, with_dockerfile, "--builder", "docker", "--sandbox", "process")
+    assert " ".join(stage.calls["deploy"]).count("--image --builder docker") == 1
+    assert "builder docker build and docker push; sandbox process" in shown.output
+    assert stage.settings.image_sandbox == "process"
+    by_directory = Stage()
+    shown = play(by_directory, monkeypatch, with_dockerfile, "--package", "directory")
+    assert "--image" not in by_directory.calls["deploy"]
+    assert "its directory as it is, in the process sandbox" in shown.output
+
+
+def test_a_sandbox_that_is_not_there_is_named_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, with_dockerfile: Path
+) -> None:
+    monkeypatch.setattr(choice, "unusable", lambda: "it takes root")
+    stage = Stage()
+    shown = play(stage, monkeypatch, with_dockerfile, "--sandbox", "container")
+    assert isinstance(shown.exception, PreheatError)
+    assert str(shown.exception) == "the container sandbox cannot be had here: it takes root"
+    assert stage.seen == []
 
 
 @pytest.mark.parametrize("failing", ["deploy", "load", "report"])

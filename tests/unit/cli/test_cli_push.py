@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from preheat.cli.push import single, target_of
+from preheat.cli.images import single
+from preheat.cli.push import target_of
 from preheat.cli.registry import ecr_region
 from preheat.kernel.errors import PreheatError
 from preheat.oci.layout import Layout

@@ -104,7 +104,7 @@ READY = {"FunctionArn": ARN, "State": "Active", "LastUpdateStatus": "Successful"
 def expect_function(cloud: Cloud, code: dict[str, Any], *, update: bool) -> None:
     cloud.expect("iam", "get_role", {"RoleName": "LabRole"}, {"Role": role()})
     if update:
-        cloud.expect("lambda_", "get_function_configuration", NAME, READY)
+        cloud.expect("lambda_", "get_function_configuration", NAME, {**READY, "PackageType": "Zip"})
         cloud.expect("lambda_", "get_function", NAME, {"Configuration": READY})
         cloud.expect("lambda_", "update_function_configuration", CONFIGURATION, READY)
         cloud.expect("lambda_", "get_function", NAME, {"Configuration": READY})
@@ -168,6 +168,41 @@ def test_a_project_becomes_a_function_behind_an_api(
     assert deployment.find(data_dir, "other") is None
 
 
+def test_an_image_is_made_once_the_role_is_known_and_replaces_a_zip(
+    cloud: Cloud, project: Path, endpoint: str, tmp_path: Path
+) -> None:
+    uri = "127.0.0.1:1/demo:latest"
+    configuration = {key: value for key, value in CONFIGURATION.items() if key not in ("Runtime", "Handler")}
+    cloud.expect("iam", "get_role", {"RoleName": "LabRole"}, {"Role": role()})
+    cloud.expect("lambda_", "get_function_configuration", NAME, {**READY, "PackageType": "Zip"})
+    cloud.expect("lambda_", "delete_function", NAME, {})
+    made = {**configuration, "Code": {"ImageUri": uri}, "PackageType": "Image"}
+    cloud.expect("lambda_", "create_function", made, READY)
+    cloud.expect("lambda_", "get_function", NAME, {"Configuration": READY})
+    cloud.expect("lambda_", "get_function_configuration", NAME, READY)
+    expect_api(cloud, reuse=False)
+    cloud.refuse("lambda_", "get_alias", "ResourceNotFoundException")
+    logs = {"logGroupName": "/aws/lambda/demo", "startTime": ANY}
+    cloud.expect("logs", "filter_log_events", logs, {"events": EVENTS})
+    where = target.choose("local", endpoint_url=endpoint, environ={})
+    plan = Plan(project, "demo", environment={"MODE": "x"}, image=True)
+    said: list[str] = []
+    record = run.deploy(plan, where, cloud.clients, tmp_path / ".preheat", said.append, lambda: uri)
+    cloud.done()
+    assert (record.image_uri, record.runtime, record.handler, record.build_dir) == (uri, "", "", "")
+    assert "function demo: its PackageType Zip cannot change, so it is deleted and made anew" in said
+
+
+def test_on_aws_a_function_is_never_deleted_to_change_its_package(project: Path) -> None:
+    aws = target.choose("aws", region="eu-west-1", environ={})
+    with ExitStack() as stack:
+        cloud = Cloud(stack, target.choose("local", endpoint_url="http://127.0.0.1:1", environ={}))
+        cloud.expect("lambda_", "get_function_configuration", NAME, {**READY, "PackageType": "Zip"})
+        with pytest.raises(PreheatError, match="PackageType Zip, which cannot change") as caught:
+            functions.put(cloud.clients, aws, Plan(project, "demo", image=True), ROLE, {"ImageUri": "x"}, [].append)
+        assert caught.value.exit_code == 252
+
+
 def check_record(record: Deployment, endpoint: str) -> None:
     assert record.host == f"{endpoint}/_aws/execute-api/api1"
     assert record.url == f"{record.host}/default/demo"
@@ -186,7 +221,7 @@ def check_record(record: Deployment, endpoint: str) -> None:
 
 def test_aws_gets_a_zip_and_its_own_host_name(project: Path) -> None:
     aws = target.choose("aws", region="eu-west-1", environ={})
-    code = functions.code_argument(aws, project)
+    code = functions.code_argument(aws, str(project))
     assert set(code) == {"ZipFile"}
     from preheat.deploy.gateway import host
 

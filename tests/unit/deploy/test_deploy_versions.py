@@ -146,14 +146,17 @@ def test_snap_start_is_asked_for_and_taken_back(cloud: Lambda, tmp_path: Path) -
             cloud.expect("get_function_configuration", NAME, "ResourceNotFoundException")
             cloud.expect("create_function", {**full, "Code": {"ZipFile": b"x"}, "PackageType": "Zip"}, ready)
         else:
-            cloud.expect("get_function_configuration", NAME, {**ready, "SnapStart": {"ApplyOn": before}})
+            cloud.expect(
+                "get_function_configuration", NAME, {**ready, "PackageType": "Zip", "SnapStart": {"ApplyOn": before}}
+            )
             cloud.expect("get_function", NAME, {"Configuration": ready})
             cloud.expect("update_function_configuration", full, ready)
             cloud.expect("get_function", NAME, {"Configuration": ready})
             cloud.expect("update_function_code", {**NAME, "ZipFile": b"x"}, ready)
         cloud.expect("get_function", NAME, {"Configuration": ready})
         cloud.expect("get_function_configuration", NAME, ready)
-        functions.put(cloud.clients, Plan(tmp_path, "demo", snap_start=wanted), "r", {"ZipFile": b"x"})
+        plan = Plan(tmp_path, "demo", snap_start=wanted)
+        functions.put(cloud.clients, LOCAL, plan, "r", {"ZipFile": b"x"}, [].append)
 
 
 def test_both_at_once_are_refused_before_anything_is_built(cloud: Lambda, tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from layer_maker import Made, folder, gzipped, listing, symlink, tar
 
-from preheat.oci.builder import BaseImage, BuildPlan, BuildTools, build
+from preheat.oci.builder import build
 from preheat.oci.digest import digest_of
 from preheat.oci.dockerfile import DockerfileError
 from preheat.oci.layers import Layer, LayerStore
 from preheat.oci.layout import Layout
 from preheat.oci.manifest import OCI_LAYER, Descriptor
 from preheat.oci.pack import PackedLayer
+from preheat.oci.plan import BaseImage, BuildPlan, BuildTools
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -105,6 +106,38 @@ def test_the_configuration_is_the_bases_with_what_was_added(bench: Bench) -> Non
     assert config["ExposedPorts"] == {"8080/tcp": {}, "53/udp": {}}
     assert config["Volumes"] == {"/data": {}}
     assert (value["os"], len(value["rootfs"]["diff_ids"])) == ("linux", 1)
+
+
+def test_what_only_docker_reads_is_kept_as_docker_keeps_it(bench: Bench) -> None:
+    value = bench.config(
+        bench.build(
+            'FROM base\nMAINTAINER Ann\nSHELL ["/bin/bash", "-c"]\nCMD run $it\nONBUILD COPY . /app\nONBUILD RUN x\n'
+            'HEALTHCHECK --interval=1m30s --timeout=500ms --retries=3 CMD ["ask", "it"]'
+        )
+    )
+    config = value["config"]
+    assert (value["author"], config["Shell"], config["OnBuild"]) == (
+        "Ann",
+        ["/bin/bash", "-c"],
+        ["COPY . /app", "RUN x"],
+    )
+    assert config["Cmd"] == ["/bin/bash", "-c", "run $it"]
+    asked = {"Test": ["CMD", "ask", "it"], "Interval": 90 * 10**9, "Timeout": 5 * 10**8, "Retries": 3}
+    assert config["Healthcheck"] == asked
+    none = bench.config(bench.build("FROM base\nHEALTHCHECK NONE"))["config"]["Healthcheck"]
+    assert none == {"Test": ["NONE"]}
+
+
+def test_here_documents_become_files(bench: Bench) -> None:
+    bench.write(f="x")
+    image = bench.build(
+        "FROM base\nENV WHO=ann\nCOPY <<one <<-'two' f /many/\nfor $WHO\none\n\tfor $WHO\n\ttwo\n"
+        'COPY --chmod=700 <<"three" /script\n#!/bin/sh\nthree'
+    )
+    files = bench.files(image)
+    assert (files["many/one"], files["many/two"], files["many/f"]) == ("for ann\n", "for $WHO\n", "x")
+    assert files["script"] == "#!/bin/sh\n"
+    assert (bench.root(image) / "script").stat().st_mode & 0o777 == 0o700
 
 
 def test_an_entry_point_drops_the_bases_command_but_not_its_own(bench: Bench) -> None:
@@ -246,8 +279,11 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
         ("FROM base\nRUN --mount=type=cache,target=/x pip install y", 2, "use docker build"),
         ("FROM base\nRUN pip install --user x", 2, "use docker build"),
         ("FROM scratch\nRUN pip install x", 2, "without Lambda's Python"),
-        ("FROM base\nHEALTHCHECK NONE", 2, "use docker build"),
-        ("FROM base\nONBUILD RUN x", 2, "use docker build"),
+        ("FROM base\nHEALTHCHECK --interval=soon CMD x", 2, "is no duration"),
+        ("FROM base\nHEALTHCHECK x", 2, "HEALTHCHECK is"),
+        ("FROM base\nONBUILD FROM x", 2, "is not allowed"),
+        ("FROM base\nSHELL /bin/bash", 2, "SHELL is"),
+        ("FROM base\nRUN <<EOF\necho", 2, "no line EOF"),
         ("FROM base\nADD https://example.com/x /", 2, "use docker build"),
         ("FROM base\nCOPY --parents a /b", 2, "use docker build"),
         ("FROM base\nCOPY missing /x", 2, "no such file"),

@@ -80,7 +80,7 @@ def test_the_json_form_is_a_list_of_strings() -> None:
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("", 1), ("FROM a\n\nRUN <<EOF\nx\nEOF", 3), ("FROM a\nCOPY", 2), ("FROM a\nCOPY <<x /y", 2)],
+    [("", 1), ("FROM a\n\nRUN <<EOF\nx\nEO", 3), ("FROM a\nCOPY", 2), ("FROM a\nCOPY <<x /y", 2)],
 )
 def test_errors_name_their_line(text: str, line: int) -> None:
     with pytest.raises(DockerfileError, match=f"^line {line}: ") as error:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from preheat.oci.builder import BuildPlan
 from preheat.oci.compile_step import compiled
 from preheat.oci.dockerfile import DockerfileError
 from preheat.oci.lambda_base import python_version
 from preheat.oci.manifest import Descriptor
+from preheat.oci.plan import BuildPlan
 from preheat.oci.workshop import Workshop
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -81,13 +81,18 @@ def test_a_collection_keeps_named_images_and_removes_what_killed_builds_left(tmp
     build(workshop, context, "FROM scratch\nCOPY f /f", "x")
     left = workshop.layout.root / ".build-killed"
     left.mkdir()
-    os.utime(left, (1, 1))
+    mounts = workshop.layout.root / "mounts"
+    (mounts / "old").mkdir(parents=True)
+    (mounts / "new").mkdir()
+    for path in (left, mounts / "old"):
+        os.utime(path, (1, 1))
     assert workshop.collect(60)[0] == 0
     assert workshop.collect(-60)[0] == 3  # layer, configuration and manifest of the image that lost its name
     found = workshop.find("x")
     assert found is not None
     assert all(workshop.layout.blobs.size(blob.digest) is not None for blob in workshop.layout.manifest(found).blobs())
     assert not left.exists()
+    assert [path.name for path in mounts.iterdir()] == ["new"]
 
 
 def test_bytecode_is_the_same_every_time_and_where_python_looks_for_it(tmp_path: Path) -> None:
