@@ -1,8 +1,8 @@
-"""Where the time of one cold request went: parts that follow each other and sum to its response time."""
+"""Where the time of one request went: parts that follow each other and sum to its response time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from preheat.analysis.labels import Label, LabelledRequest
@@ -110,17 +110,21 @@ def from_log(item: LabelledRequest, log: ServerLog, usual_rest_ms: float, usual_
 
 def cold_anatomies(study: Study) -> list[tuple[LabelledRequest, list[Part]]]:
     """Every cold request of which the server tells something, with its parts, in the order sent."""
-    cold = study.select(Label.COLD)
+    return list(anatomies(study, study.select(Label.COLD)))
+
+
+def anatomies(study: Study, items: Iterable[LabelledRequest]) -> Iterator[tuple[LabelledRequest, list[Part]]]:
+    """Those of the requests of which the journal or the log tells something, with their parts."""
     if study.log is not None and study.use is not None:
         usual_ms, setups = _usual_rest_ms(study, study.log), _setups(study)
-        return [(item, from_log(item, study.log, usual_ms, setups(item))) for item in cold if item.report >= 0]
-    found = []
-    for item in cold:
+        for item in items:
+            if item.report >= 0:
+                yield item, from_log(item, study.log, usual_ms, setups(item))
+        return
+    for item in items:
         if item.invocation is not None:
             environment = item.invocation.environment
-            start = study.restored.get(environment) or study.inits.get(environment)
-            found.append((item, anatomy(item, start)))
-    return found
+            yield item, anatomy(item, study.restored.get(environment) or study.inits.get(environment))
 
 
 def _setups(study: Study) -> Callable[[LabelledRequest], float]:

@@ -34,6 +34,9 @@ class Setup:
     first: NDArray[np.bool_] | None = None
     limit_ms: float = 0.0
     """A first request slower than this is not explained by set-up alone. 0 where nothing is known."""
+    starting: NDArray[np.bool_] | None = None
+    """Which requests were sent while users were being started, by a ramp that only tells about when: any of them may
+    have been a user's first. None where first requests are known for certain, or not at all."""
 
 
 def find_setup(requests: Sequence[ClientRequest], ramps: Sequence[Ramp]) -> Setup:
@@ -46,13 +49,27 @@ def find_setup(requests: Sequence[ClientRequest], ramps: Sequence[Ramp]) -> Setu
 
     if not first.any():
         return Setup(first=first)
+    starting = None if any(request.user for request in requests) else _starting(requests, ramps)
     times = np.array([request.response_ms for request in requests])
     refused = np.array([refusal(request) is not None and request.status > 0 for request in requests])
     if (refused & first).sum() >= 3 and (refused & ~first).sum() >= 3:
         usual = float(np.median(times[refused & ~first]))
         setup = np.maximum(times[refused & first] - usual, 0.0)
-        return Setup("refused", setup.tolist(), first, float(times[refused & first].max()) * 1.25)
-    return _inferred(times, first, ~refused & np.array([request.ok for request in requests]))
+        return Setup("refused", setup.tolist(), first, float(times[refused & first].max()) * 1.25, starting)
+    found = _inferred(times, first, ~refused & np.array([request.ok for request in requests]))
+    found.starting = starting
+    return found
+
+
+def _starting(requests: Sequence[ClientRequest], ramps: Sequence[Ramp]) -> NDArray[np.bool_]:
+    import numpy as np
+
+    starts = np.array([request.start_s for request in requests])
+    found = np.zeros(len(starts), dtype=bool)
+    for ramp in ramps:
+        end_s = ramp.start_s + ramp.users / max(ramp.per_s, 1e-6)
+        found |= (starts >= ramp.start_s - EARLY_S) & (starts <= end_s + 1)
+    return found
 
 
 def _inferred(times: NDArray[np.float64], first: NDArray[np.bool_], good: NDArray[np.bool_]) -> Setup:

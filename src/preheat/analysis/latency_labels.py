@@ -54,8 +54,10 @@ def label_by_times(requests: Sequence[ClientRequest], setup: Setup) -> tuple[lis
     if len(served):
         measured = setup.method == "measured"
         times = np.array([requests[i].response_ms - (requests[i].setup_ms or 0.0 if measured else 0.0) for i in served])
-        first = np.zeros(len(served), dtype=bool) if setup.first is None else setup.first[served]
-        found, chance = _classify(times, first, setup, model)
+        nobody = np.zeros(len(served), dtype=bool)
+        first = nobody if setup.first is None else setup.first[served]
+        starting = nobody if setup.starting is None else setup.starting[served]
+        found, chance = _classify(times, first, starting, setup, model)
         for place, index in enumerate(served.tolist()):
             labels[index], sure[index] = found[place], chance[place]
     labelled = []
@@ -66,7 +68,9 @@ def label_by_times(requests: Sequence[ClientRequest], setup: Setup) -> tuple[lis
     return labelled, model
 
 
-def _classify(times: Floats, first: NDArray[np.bool_], setup: Setup, model: Model) -> tuple[list[Label], Floats]:
+def _classify(
+    times: Floats, first: NDArray[np.bool_], starting: NDArray[np.bool_], setup: Setup, model: Model
+) -> tuple[list[Label], Floats]:
     """First requests and later ones apart, because set-up makes them two populations even where nothing is cold."""
     import numpy as np
 
@@ -79,6 +83,7 @@ def _classify(times: Floats, first: NDArray[np.bool_], setup: Setup, model: Mode
     slow_later = _slow(times[later], model)
     usual = float(np.median(times[later][slow_later < 0.5]))
     slow_first = _slow_firsts(times[firsts], usual, setup, model)
+    _doubt_missed_firsts(times, starting, later, slow_later, firsts, slow_first, setup, model)
     _doubt_the_middle(times, later, slow_later, firsts, slow_first, setup, model)
     _settle(labels, sure, later, slow_later, times, model)
     if slow_first is None and model.populations == 1 and not model.explained_by_setup:
@@ -90,6 +95,29 @@ def _classify(times: Floats, first: NDArray[np.bool_], setup: Setup, model: Mode
     for index in later[slow_later < 1 - SURE]:
         labels[index], sure[index] = Label.WARM, min(float(1 - slow_later[np.searchsorted(later, index)]), 0.8)
     return labels, sure
+
+
+def _doubt_missed_firsts(
+    times: Floats,
+    starting: NDArray[np.bool_],
+    later: NDArray[np.int64],
+    slow_later: Floats,
+    firsts: NDArray[np.int64],
+    slow_first: Floats | None,
+    setup: Setup,
+    model: Model,
+) -> None:
+    """A ramp tells first requests by the clock, and takes some for others: of two populations among those sent while
+    users were started, one may be first requests and nothing else. What set-up can explain there is left open."""
+    for places, slow in ((later, slow_later), (firsts, slow_first)):
+        if slow is None:
+            continue
+        doubtful = (slow > 0.5) & starting[places] & (times[places] <= setup.limit_ms)
+        slow[doubtful] = 0.5
+        model.explained_by_setup += int(doubtful.sum())
+    sure = (slow_later > SURE).any() or (slow_first is not None and (slow_first > SURE).any())
+    if model.explained_by_setup and not sure:
+        model.populations = 1
 
 
 def _doubt_the_middle(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from preheat.analysis.alignment import CERTAIN, Clock, join
 from preheat.analysis.connections import Setup
 from preheat.analysis.labels import Label, LabelledRequest, Method, refusal
+from preheat.analysis.leftovers import pair_leftovers
 from preheat.analysis.requests_csv import ClientRequest
 from preheat.analysis.server_log import OK, ServerLog
 
@@ -68,6 +69,7 @@ def _by_time(
     found = join(end_ms, response_ms, log, local=local)
     if found is None:
         return None
+    pair_leftovers(found, end_ms, np.array([requests[index].response_ms for index in open_]), log)
     line = dict(zip(open_, found.report.tolist(), strict=True))
     cold = dict(zip(open_, found.cold.tolist(), strict=True))
     labelled = [

@@ -7,12 +7,16 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from preheat.analysis import anatomy, words
 from preheat.analysis.figures import Drawing
 from preheat.analysis.questions import answers
+from preheat.analysis.reading import explanation
 from preheat.analysis.study import Study
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 MOST_COLD_ROWS = 100
 """Cold starts listed on the page, the slowest ones; all of them are in requests.csv."""
@@ -23,13 +27,7 @@ def render_page(
     study: Study, summary: Mapping[str, Any], anatomies: words.Anatomies, drawings: Sequence[Drawing]
 ) -> str:
     """The page as HTML. Whatever came from the run is escaped; the figures' SVG is our own."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("preheat.analysis"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["tight"] = tight
-    return environment.get_template("report.html.j2").render(
+    return page_template("report.html.j2").render(
         title=words.headline(summary),
         function=study.function,
         when=_when(study.folder.info),
@@ -39,7 +37,7 @@ def render_page(
         cold_columns=_columns(anatomies),
         cold_rows=_cold_rows(study, anatomies),
         cold_total=len(anatomies),
-        explanation=words.explanation(study, summary, anatomies),
+        explanation=explanation(study, summary, anatomies),
         questions=answers(study, summary, anatomies),
         sample=_sample(study),
         made=_how_made(study),
@@ -47,6 +45,17 @@ def render_page(
         files=summary["files"],
         duration=words.duration,
     )
+
+
+def page_template(name: str) -> Template:
+    """A template of the package, which escapes what it is given; raises jinja2's error for a name it lacks."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("preheat.analysis"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["tight"] = tight
+    return environment.get_template(name)
 
 
 def tight(text: str) -> str:
@@ -82,6 +91,9 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
                 f"worst {words.duration(times['max'])}" if key != "warm_ms" else f"p95 {words.duration(times['p95'])}"
             )
             tiles.append((name, words.duration(times["p50"]), f"{times['n']:,} timed, {remark}"))
+    if (costs := summary["costs"]) is not None:
+        remark = f"on AWS; ${costs['parts_usd']['of_it_initialisation']:.2f} of it initialisation"
+        tiles.append(("A million requests", f"${costs['per_million_requests_usd']:.2f}", remark))
     return tiles
 
 
@@ -153,6 +165,7 @@ def _how_made(study: Study) -> list[tuple[str, str]]:
         ("Command", shlex.join(map(str, argv)) if isinstance(argv, list) else argv),
         ("Host", info.get("host")),
         ("Function", _joined(info, ("function", "version", "runtime"))),
+        ("Package", _joined(info, ("package_type", "architecture", "image_uri", "image_digest"))),
         ("Memory", f"{info['memory_mb']} MB" if info.get("memory_mb") else None),
         ("Time limit", f"{info['timeout_s']} s" if info.get("timeout_s") else None),
         ("Sandbox", info.get("sandbox")),

@@ -75,18 +75,16 @@ def _gateway(study: Study, summary: Summary) -> str:
 
 
 def _registry(study: Study) -> str:
-    package = study.folder.info.get("package_type")
+    info = study.folder.info
     text = (
         "ECR keeps the container image; Lambda pulls it by its digest when the function is created or updated, so that"
     )
     text += " an environment starts from exactly that image and no request waits for the registry itself."
-    if package == "Image":
-        return (
-            text
-            + f" This run's function was deployed from the image {study.folder.info.get('image_uri', '')}".rstrip()
-            + "."
-        )
-    if package:
+    if info.get("package_type") == "Image":
+        text += " This run's function was deployed from a container image"
+        text += f", {info['image_uri']}" if info.get("image_uri") else ""
+        return text + (f", which Lambda had resolved to {info['image_digest']}." if info.get("image_digest") else ".")
+    if info.get("package_type"):
         return text + " This run's function was deployed as a zip file, without ECR."
     return text + " The run does not tell whether the function was deployed from an image."
 

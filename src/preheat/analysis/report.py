@@ -11,10 +11,11 @@ from typing import Any
 
 from preheat.analysis import words
 from preheat.analysis.anatomy import cold_anatomies
+from preheat.analysis.decomposition import write_labels
 from preheat.analysis.figures import draw_all
 from preheat.analysis.notebook import write_notebook
 from preheat.analysis.page import render_page
-from preheat.analysis.run_folder import SOURCES, read_inputs
+from preheat.analysis.run_folder import LABELS, SOURCES, is_own_output, read_inputs
 from preheat.analysis.study import Study, make_study
 from preheat.analysis.summary import summarise
 
@@ -31,8 +32,12 @@ class Report:
 
 
 def home_of(paths: Sequence[Path]) -> Path:
-    """Where the report of these inputs goes unless told: the folder itself, or `preheat-report` beside the first."""
-    return paths[0] if len(paths) == 1 and paths[0].is_dir() else paths[0].parent / "preheat-report"
+    """Where the report of these inputs goes unless told: the folder itself, or `preheat-report` beside the first. A
+    folder in which somebody else's report.html lies (Locust's, say) gets a `preheat-report` within."""
+    if len(paths) != 1 or not paths[0].is_dir():
+        return paths[0].parent / "preheat-report"
+    page = paths[0] / "report.html"
+    return paths[0] / "preheat-report" if page.is_file() and not is_own_output(page) else paths[0]
 
 
 def write_report(
@@ -51,16 +56,18 @@ def write_report(
     home.mkdir(parents=True, exist_ok=True)
     if home not in paths:
         names = [os.path.relpath(each, home) for each in paths]
-        _replace(home / SOURCES, json.dumps({"paths": names}, indent=2) + "\n")
+        replace_file(home / SOURCES, json.dumps({"paths": names}, indent=2) + "\n")
     anatomies = cold_anatomies(study)
     summary = summarise(study, {})
     progress("drawing the figures")
     drawings = draw_all(study, summary, home / "figures")
     summary["files"] = _files(study, [drawing.name for drawing in drawings])
+    if write_labels(study, home / LABELS):
+        summary["files"]["labels"] = LABELS
     _add_notebook(paths, home, summary, progress)
     progress("writing the page")
-    _replace(home / "report.html", render_page(study, summary, anatomies, drawings))
-    _replace(home / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    replace_file(home / "report.html", render_page(study, summary, anatomies, drawings))
+    replace_file(home / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     lines = words.ten_lines(study, summary, anatomies)
     return Report(summary, [*lines, f"Report: {home / 'report.html'}"])
 
@@ -87,7 +94,7 @@ def _files(study: Study, drawn: list[str]) -> dict[str, str]:
     return names | {purpose: name for purpose, name in given.items() if (study.folder.path / name).is_file()}
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Write whole or not at all, so that nobody reads half a file."""
     draft = path.with_name(f".{path.name}.tmp")
     draft.write_text(text, encoding="utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from preheat.analysis.inputs.locust_log import Ramp
-from preheat.analysis.inputs.locust_tables import LocustTables
+from preheat.analysis.inputs.locust_tables import LocustTables, combined
 from preheat.analysis.inputs.sniff import Kind, Source, open_source
 from preheat.analysis.journal import Journal, parse_journal
 from preheat.analysis.requests_csv import RequestTable, parse_requests
@@ -21,6 +21,10 @@ USAGE = 252
 
 SOURCES = "sources.json"
 """Beside a report made from several files: which they were, so that its notebook can read them again."""
+
+LABELS = "labels.csv"
+"""What `decomposition.write_labels` leaves of each request."""
+_GENERATOR = b'<meta name="generator" content="Preheat">'
 
 _DEEPEST = 3
 _SUFFIXES = {".txt", ".log", ".csv", ".json", ".jsonl", ".ndjson", ".html", ".htm", ".gz", ".tsv", ""}
@@ -42,6 +46,8 @@ class RunFolder:
     clock: str = "epoch"
     ramps: list[Ramp] = field(default_factory=list)
     tables: LocustTables = field(default_factory=LocustTables)
+    """What `tables_read`, one for each file, tell together."""
+    tables_read: list[LocustTables] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     interrupted: bool = False
     """A Locust log that says how it began but not that it ended."""
@@ -49,6 +55,10 @@ class RunFolder:
     """The first response text in a Locust log."""
     incomplete: int = 0
     """Responses in a Locust log whose status is missing."""
+    without_status: int = 0
+    """Responses in Locust logs that hold no status at all: they are taken for successes."""
+    clock_changes: int = 0
+    """How often the client's local clock was put forward or back by an hour during a run."""
 
 
 def read_run(path: Path) -> RunFolder:
@@ -103,10 +113,16 @@ def _files(folder: Path, depth: int = 0) -> Iterable[Path]:
             continue
         if path.is_dir() and depth < _DEEPEST and path.name not in ("figures", "node_modules", "__pycache__"):
             yield from _files(path, depth + 1)
-        elif path.is_file() and path.suffix.lower() in _SUFFIXES:
-            is_ours = depth > 0 or path.name not in ("report.html", "summary.json", SOURCES)
-            if is_ours:
-                yield path
+        elif path.is_file() and path.suffix.lower() in _SUFFIXES and (depth > 0 or not is_own_output(path)):
+            yield path
+
+
+def is_own_output(path: Path) -> bool:
+    """Whether a report of ours wrote the file; `report.html` is also what many call Locust's."""
+    if path.name != "report.html":
+        return path.name in ("summary.json", LABELS, SOURCES)
+    with path.open("rb") as file:
+        return _GENERATOR in file.read(2000)
 
 
 def _take(
@@ -126,10 +142,12 @@ def _take(
         run.info = run.info or _read_info(file, source.data)
         return
     elif source.tables is not None:
-        run.tables.merge(source.tables)
+        run.tables_read.append(source.tables)
     elif source.locust is not None:
         run.ramps += source.locust.ramps
         run.incomplete += source.locust.incomplete
+        run.without_status += source.locust.without_status
+        run.clock_changes += source.locust.clock_changes
         run.interrupted |= source.locust.started > source.locust.finished
         run.table.rows += source.locust.requests
         run.first_text = run.first_text or source.locust.first_text
@@ -156,6 +174,7 @@ def _settle(run: RunFolder, tables: list[RequestTable], journals: list[Journal],
         else:
             run.journal.extend(journal)
     run.log = join_logs(logs)
+    run.tables = combined(run.tables_read)
     run.users = run.tables.users
 
 

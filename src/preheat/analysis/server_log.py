@@ -45,6 +45,10 @@ class ServerLog:
     init_reports: int = 0
     """INIT_REPORT lines: initialisations that failed, timed out or were repeated."""
     bad_rows: int = 0
+    untimed: int = 0
+    """REPORT lines without a time of their own."""
+    rows: int = 0
+    """Log events of any kind, where they were read one by one."""
     events: list[str] = field(default_factory=list)
     """The log lines of one invocation, a cold one where there is one."""
 
@@ -63,9 +67,14 @@ class ServerLog:
     @cached_property
     def carried_ms(self) -> Floats:
         """Initialisation or restore as REPORT shows it; 0 where none."""
-        import numpy as np
+        return or_zero(self.init_ms) + or_zero(self.restore_ms)
 
-        return np.nan_to_num(self.init_ms) + np.nan_to_num(self.restore_ms)
+
+def or_zero(values: Floats) -> Floats:
+    """The values with 0 where they are absent (nan)."""
+    import numpy as np
+
+    return np.where(np.isnan(values), 0.0, values)
 
 
 _COLUMNS = (
@@ -204,6 +213,7 @@ def join_logs(logs: list[ServerLog]) -> ServerLog | None:
         request_ids=ids,
         init_reports=sum(log.init_reports for log in logs),
         bad_rows=sum(log.bad_rows for log in logs),
+        untimed=sum(log.untimed for log in logs),
         events=next((log.events for log in logs if log.events), []),
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from preheat.analysis import statistics
 from preheat.analysis.costs import costs
+from preheat.analysis.decomposition import decomposition
 from preheat.analysis.labels import WAITED_MS, Accounting, Label
 from preheat.analysis.quantiles import QUANTILE_METHOD, spread
 from preheat.analysis.server_log import OK
@@ -58,6 +59,7 @@ def summarise(study: Study, files: Mapping[str, str]) -> dict[str, Any]:
         "explained_by_setup": study.model.explained_by_setup if study.model else 0,
         "populations": study.model.populations if study.model else None,
         "server": _server_times(study),
+        "decomposition": decomposition(study),
         "log": _log(study),
         "slowest_1_percent": _slowest(study),
         "tail_cold_share": statistics.tail(study),

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from preheat.analysis.labels import Label
+from preheat.analysis.run_folder import RunFolder
+from preheat.analysis.server_log import ServerLog
 from preheat.analysis.study import WARM_LABELS, Study
 from preheat.analysis.words import FEW, count, duration
+
+EXPORT_LIMITS = (1_000, 10_000)
+"""A query of Logs Insights gives 1,000 rows unless told, and 10,000 at most (docs.aws.amazon.com/AmazonCloudWatch,
+"CloudWatch Logs Insights query syntax", limit)."""
 
 Warning_ = dict[str, str]
 Found = list[tuple[str, str]]
@@ -25,12 +31,9 @@ def _input_warnings(study: Study) -> Found:
         found.append(("bad-rows", f"{len(folder.table.bad_rows)} rows of requests.csv cannot be read (lines {lines})."))
     if folder.journal is not None and folder.journal.bad_lines:
         found.append(("journal-bad-lines", f"{folder.journal.bad_lines} lines of journal.jsonl cannot be read."))
-    if folder.interrupted:
-        found.append(("interrupted", "Locust's log does not say that the run ended: it was interrupted, or is cut."))
-    if folder.incomplete:
-        found.append(("no-status", f"{count(folder.incomplete, 'response')} in Locust's log without a status line."))
-    if folder.log is not None and folder.log.bad_rows:
-        found.append(("log-bad-rows", f"{count(folder.log.bad_rows, 'row')} of the function's log cannot be read."))
+    found += _locust_warnings(folder)
+    if folder.log is not None:
+        found += _lambda_warnings(folder.log)
     is_ours = "requests.csv" in folder.sources
     if is_ours and not folder.info:
         found.append(("run-info-missing", "There is no run.json: how the run was made is not known."))
@@ -40,11 +43,43 @@ def _input_warnings(study: Study) -> Found:
             found.append(("aggregates-only", text))
         else:
             found.append(("no-requests", "The run has no requests."))
-    elif study.labelled and folder.tables.requests and abs(folder.tables.requests - len(study.labelled)) > 2:
+    elif study.labelled and (folder.tables.requests or 0) - len(study.labelled) > 2:
         text = f"Locust counted {folder.tables.requests:,} requests, {len(study.labelled):,} of them stand one by one."
         found.append(("requests-missing", text))
     if study.log_only is not None:
         found.append(("server-times", "There is no client's record: all times are the function's own."))
+    return found
+
+
+def _locust_warnings(folder: RunFolder) -> Found:
+    """What is odd about Locust's own log."""
+    found = []
+    if folder.interrupted:
+        found.append(("interrupted", "Locust's log does not say that the run ended: it was interrupted, or is cut."))
+    if folder.incomplete:
+        found.append(("no-status", f"{count(folder.incomplete, 'response')} in Locust's log without a status line."))
+    if folder.without_status:
+        text = "Locust's log holds no status lines: every response is taken for a success."
+        if folder.tables.failures:
+            text += f" But Locust counted {count(folder.tables.failures, 'failure')}."
+        found.append(("status-unknown", text))
+    if folder.clock_changes:
+        text = "The client's clock was put forward or back by an hour during the run; the times are those of before."
+        found.append(("clock-changed", text))
+    return found
+
+
+def _lambda_warnings(log: ServerLog) -> Found:
+    """What is odd about the function's log."""
+    found = []
+    if log.bad_rows:
+        found.append(("log-bad-rows", f"{count(log.bad_rows, 'row')} of the function's log cannot be read."))
+    if log.untimed:
+        text = f"{count(log.untimed, 'REPORT line')} without a time: what is said of when is not to be trusted."
+        found.append(("log-untimed", text))
+    if log.rows in EXPORT_LIMITS:
+        text = f"The function's log has exactly {log.rows:,} rows, as exports of Logs Insights end: is it complete?"
+        found.append(("log-cut", text))
     return found
 
 

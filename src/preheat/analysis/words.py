@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from preheat.analysis import anatomy
-from preheat.analysis.labels import Label, LabelledRequest
+from preheat.analysis.labels import LabelledRequest
 from preheat.analysis.study import Study
 
 Summary = Mapping[str, Any]
@@ -73,7 +73,7 @@ def _cold_headline(number: int, cold: Mapping[str, Any]) -> str:
 
 
 def _median(times: Mapping[str, Any]) -> str:
-    return duration(times["p50"]) if times["n"] else "unknown"
+    return "unknown" if times["p50"] is None else duration(times["p50"])
 
 
 def ten_lines(study: Study, summary: Summary, anatomies: Anatomies) -> list[str]:
@@ -195,7 +195,7 @@ def _line_setup(summary: Summary) -> str:
         return ""
     if summary["connection_setup_method"] != "measured":
         return (
-            f"Opening a connection took about {duration(setup['p50'])} ({_how_setup(summary)}): that is no cold start."
+            f"Opening a connection took about {duration(setup['p50'])} ({how_setup(summary)}): that is no cold start."
         )
     if setup["n"] == 1:
         return f"Opening 1 connection took {duration(setup['max'])}: that is no cold start."
@@ -205,7 +205,8 @@ def _line_setup(summary: Summary) -> str:
     )
 
 
-def _how_setup(summary: Summary) -> str:
+def how_setup(summary: Summary) -> str:
+    """How an inferred set-up is known."""
     number = f"{summary['connection_setup_ms']['n']:,}"
     if summary["connection_setup_method"] == "refused":
         return f"from {number} refused requests, which no function slowed"
@@ -263,138 +264,4 @@ def _line_log(summary: Summary) -> str:
         f"Labels come from {log['matched']:,} REPORT lines joined in time (client at {log['clock']['time_zone']}, "
         f"off by {log['clock']['remaining_s']:.2f} s), mean probability {summary['label_confidence']:.2f}; "
         f"{summary['unmatched']:,} requests and {log['left_over']:,} lines left over."
-    )
-
-
-def explanation(study: Study, summary: Summary, anatomies: Anatomies) -> list[str]:
-    """The reading of the figures in paragraphs, each naming how it is known."""
-    if not summary["requests"]:
-        return ["The run holds no requests, so there is nothing to read from it."]
-    if summary["label_method"] == "none":
-        return [
-            "Neither a journal nor a log of the function could be used, and these response times alone do not tell a "
-            "cold start from a slow connection or a queue. Every served request is therefore labelled unknown."
-        ]
-    paragraphs = [_about_method(summary), _about_cold(summary, anatomies), _about_phase(study, summary)]
-    paragraphs += [_about_waiting(summary), _about_setup(summary)]
-    return [paragraph for paragraph in paragraphs if paragraph]
-
-
-def _about_method(summary: Summary) -> str:
-    if summary["environments_started"] is None:
-        return _about_other_methods(summary)
-    matched = summary["cold"] + summary["warm"] + summary["failed_in_function"]
-    return (
-        "A request is cold if, and only if, it was the first that its execution environment served. That is read from "
-        "the cloud's journal and not from how long the request took: the request id in each answer names the record of "
-        f"the environment that served it. {matched:,} of {summary['requests']:,} requests were tied to a record in "
-        f"this way; {summary['failed_before_function'] + summary['throttled']:,} were refused before any function, "
-        f"{summary['unmatched']:,} have no record. Percentiles interpolate linearly between neighbouring requests."
-    )
-
-
-def _about_other_methods(summary: Summary) -> str:
-    """What the labels of a run without a journal rest on."""
-    if summary["label_method"] == "latency-model":
-        return (
-            "There is no log of the function, so cold and warm were told apart by response time: only where a "
-            "population of slow requests stands apart from the fast ones, and only beyond what opening a connection "
-            f"can cost. {summary['unknown']:,} requests that could be either are left unknown. Times alone cannot tell "
-            "a cold start from another cause that is as slow and as rare; the log of the function can."
-        )
-    log = summary["log"]
-    text = (
-        "A request is cold if the function's log shows that it carried an initialisation or a restore: Init Duration "
-        "in its REPORT line, an INIT_REPORT line before it, or a time-out in the same environment just before."
-    )
-    if log["hidden_inits"]:
-        text += f" {count(log['hidden_inits'], 'initialisation')} of the log stands in no REPORT line."
-    if log["clock"] is not None:
-        text += (
-            f" The lines were joined to the client's records in time: the client's clock is at "
-            f"{log['clock']['time_zone']} and {abs(log['clock']['remaining_s']):.3f} s beside the log's, the way back "
-            f"included, with a spread of {log['clock']['spread_ms']:.0f} ms. Each line was given to one request at "
-            f"most; {log['left_over']:,} of the run's time were left over and {log['outside']:,} lie outside it."
-        )
-    return text
-
-
-def _about_cold(summary: Summary, anatomies: Anatomies) -> str:
-    cold, warm = summary["cold_ms"], summary["warm_ms"]
-    parts = mean_parts(anatomies)
-    if not cold["n"] or not parts:
-        return ""
-    name, longest_ms = max(parts.items(), key=lambda part: part[1])
-    whole = sum(parts.values())
-    text = (
-        f"{summary['cold_waited_ms']['n']:,} of {count(summary['cold'], 'cold request')} had to wait until the "
-        f"environment was ready; the largest part of the time was {name}, {duration(longest_ms)} of {duration(whole)} "
-        f"on average ({percent(longest_ms, whole)})."
-    )
-    if summary["cold_ready"]:
-        text += (
-            f" {summary['cold_ready']:,} found it ready: it had been started for an earlier request that another "
-            "environment then took."
-        )
-    first, later = summary["server"]["cold_duration_ms"], summary["server"]["warm_duration_ms"]
-    if later["n"] and first["n"] and first["p50"] > 2 * later["p50"]:
-        text += (
-            f" The handler itself was slower the first time: {duration(first['p50'])} against {duration(later['p50'])} "
-            "(medians measured on the server)."
-        )
-    if warm["n"]:
-        text += f" Once warm, half of the requests were answered within {duration(warm['p50'])}."
-    return text
-
-
-def _about_phase(study: Study, summary: Summary) -> str:
-    if not summary["cold"] + summary["warm"] + summary["failed_in_function"]:
-        what = "is known to have reached" if summary["unmatched"] else "reached"
-        return f"No request {what} the function, so nothing here says what a cold start costs."
-    if summary["last_cold_s"] is None:
-        return "No environment started for a request of this run: all that served had served before."
-    last_s = summary["last_cold_s"]
-    waited = [item.request.end_s - study.start_s for item in study.labelled if item.label == "warm_waited"]
-    during = int((study.series(Label.WARM)[0] < last_s).sum())
-    text = f"The last cold request was answered {last_s:.1f} s after the run began."
-    if during:
-        text += (
-            f" {count(during, 'request')} sent before that moment {'was' if during == 1 else 'were'} served warm "
-            "without waiting: a rule that calls everything before a moment cold would count them wrongly."
-        )
-    if waited:
-        text += f" The last request that waited was answered after {max(waited):.1f} s."
-    return text
-
-
-def _about_waiting(summary: Summary) -> str:
-    waited = summary["waited_ms"]
-    if not waited["n"]:
-        return ""
-    subject = "1 warm request was" if waited["n"] == 1 else f"{waited['n']:,} warm requests were"
-    return (
-        f"{subject} slow without being cold: no environment was free on arrival, and one that had already served took "
-        f"them in the end (a wait above {summary['waited_threshold_ms']:g} ms counts). They are shown apart, and "
-        "the figures for warm requests leave them out."
-    )
-
-
-def _about_setup(summary: Summary) -> str:
-    setup = summary["connection_setup_ms"]
-    if not setup["n"]:
-        return ""
-    if summary["connection_setup_method"] != "measured":
-        text = (
-            f"The first request of each client also opens a connection, for about {duration(setup['p50'])} "
-            f"({_how_setup(summary)}). It is part of the response time but not of a cold start."
-        )
-        if summary["explained_by_setup"]:
-            text += (
-                f" That alone explains {count(summary['explained_by_setup'], 'slow first request')}, which are "
-                "therefore not called cold."
-            )
-        return text
-    return (
-        f"The first request of each client also opens a connection. That was measured: {duration(setup['p50'])} "
-        f"(median of {setup['n']:,}). It is part of the response time but not of a cold start."
     )

@@ -20,8 +20,7 @@ STOP_TIMEOUT_S = 30
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """One run. `function_facts` are the function's own (version, memory_mb, timeout_s, runtime, qualifier,
-    snap_start, provisioned) for run.json.
+    """One run. `function_facts` are the function's own for run.json (`load.run.FUNCTION_FACTS`).
 
     `endpoint_url` is the local cloud's address, None where there is none to ask for a journal (AWS).
     `prepared_at_s` (epoch seconds): environments started since then belong to the run. Provisioned ones are there

@@ -59,7 +59,12 @@ def nearest_rank(ordered: list[float], share: float) -> float | None:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
-_FUNCTION_FACTS = ("version", "memory_mb", "timeout_s", "runtime", "qualifier", "snap_start", "provisioned")
+FUNCTION_FACTS = (
+    *("version", "memory_mb", "timeout_s", "runtime", "qualifier", "snap_start", "provisioned"),
+    *("architecture", "package_type", "image_uri", "image_digest"),
+)
+"""What run.json tells of the function, null where it is not known. `package_type` is Zip or Image, `image_uri` the tag
+that was deployed, `image_digest` what Lambda resolved it to."""
 
 
 def run(plan: LoadPlan, progress_to: TextIO | None) -> Result:
@@ -141,7 +146,7 @@ def _facts(plan: LoadPlan, cloud: dict[str, Any], started_s: float) -> dict[str,
         "endpoint_url": plan.endpoint_url,
         "host": plan.host,
         "function": plan.function,
-        **{key: plan.function_facts.get(key) for key in _FUNCTION_FACTS},
+        **{key: plan.function_facts.get(key) for key in FUNCTION_FACTS},
         "users": plan.users,
         "spawn_rate": plan.spawn_rate,
         "run_time_s": plan.run_time_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import accuracy
@@ -167,3 +168,44 @@ def test_what_the_json_must_hold(tmp_path: Path) -> None:
     assert wanted | {"connection_setup_ms", "warm_ms", "cold_ms", "warnings"} <= set(summary)
     assert {"p50", "p95", "p99", "min", "max", "n"} <= set(summary["cold_ms"]) & set(summary["warm_ms"])
     assert all(set(warning) == {"code", "message"} for warning in summary["warnings"])
+
+
+def any_run(seed: int) -> AwsRun:
+    """A run of whatever shape: few users or many, near or far, a smooth network or a rough one, cold starts or none."""
+    chosen = random.Random(seed)
+    return make_aws_run(
+        seed=seed,
+        users=chosen.choice([1, 5, 20, 50, 100]),
+        per_s=chosen.choice([1, 5, 20, 50]),
+        run_time_s=20,
+        wait_s=chosen.choice([(3, 5), (1, 1)]),
+        rtt_ms=chosen.choice([1, 20, 80, 250]),
+        setup_trips=chosen.choice([1, 2, 3]),
+        jitter=chosen.choice([0.02, 0.06, 0.2, 0.5]),
+        warm_ms=(chosen.choice([2, 10, 50, 300]), chosen.choice([0.05, 0.3, 0.6])),
+        init_ms=chosen.choice([None, (300, 0.1), (1500, 0.1), (1500, 0.4), (5000, 0.1)]),
+        prewarmed=chosen.choice([0, 2, 10]),
+        drift=chosen.choice([0, 0, 1e-3]),
+        lost_lines=chosen.choice([0, 0, 0.05]),
+        unmatched=chosen.choice([0, 0, 0.02]),
+        others=chosen.choice([0, 0, 30]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "runs", "least", "precise"), [("log-join", 15, 0.999, 0.99), ("latency-model", 40, 0.99, 0.98)]
+)
+def test_runs_of_any_shape_are_labelled_right_or_not_at_all(
+    method: str, runs: int, least: float, precise: float, tmp_path: Path
+) -> None:
+    """A ramp takes other requests for first ones where answers are lost or clocks drift: they must not become cold."""
+    total = accuracy.Score()
+    for seed in range(runs):
+        run, folder = any_run(seed), tmp_path / str(seed)
+        folder.mkdir()
+        accuracy.score(run, accuracy.study_of(run, method, folder), total)
+    assert total.cold > 100
+    assert total.accuracy is not None
+    assert total.precision is not None
+    assert total.accuracy >= least
+    assert total.precision >= precise

@@ -1,7 +1,8 @@
-"""The page in a real browser, at a desk and on a phone, light and dark: nothing overlaps, nothing sticks out."""
+"""The pages in a real browser, at a desk and on a phone, light and dark: nothing overlaps, nothing sticks out."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from synthetic_aws import make_aws_run
 
 from preheat.analysis.anatomy import cold_anatomies
+from preheat.analysis.compare_page import write_comparison
 from preheat.analysis.figures import draw_all
 from preheat.analysis.page import render_page
 from preheat.analysis.study import load_study
@@ -51,7 +53,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """One report for each way of labelling, and one without anything to show."""
+    """One report for each way of labelling, and one without anything to show; comparisons of two and of many."""
     found = {}
     for name in ("typical", "refused", "empty"):
         case: Case = make_case(name, tmp_path_factory.mktemp(name))
@@ -67,12 +69,18 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         summary: dict[str, Any] = summarise(study, {})
         drawings = draw_all(study, summary, folder / "figures")
         (folder / "report.html").write_text(render_page(study, summary, cold_anatomies(study), drawings))
-    return found
+    reports = {name: folder / "report.html" for name, folder in found.items()}
+    chosen = {"compared": ("joined", "typical"), "unlike": ("times", "joined", "empty")}
+    for name, runs in chosen.items():
+        folder = tmp_path_factory.mktemp(name)
+        write_comparison([found[run] for run in runs], folder)
+        reports[name] = folder / "compare.html"
+    return reports
 
 
-def opened(browser: Browser, folder: Path, width: int, scheme: Any = "light") -> Page:
+def opened(browser: Browser, file: Path, width: int, scheme: Any = "light") -> Page:
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page.goto((folder / "report.html").as_uri())
+    page.goto(file.as_uri())
     return page
 
 
@@ -81,7 +89,7 @@ def overlap(a: list[float], b: list[float], slack: float = 1.5) -> bool:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["typical", "refused", "empty", "joined", "times"])
+@pytest.mark.parametrize("name", ["typical", "refused", "empty", "joined", "times", "compared", "unlike"])
 def test_nothing_overlaps_or_sticks_out(browser: Browser, pages: dict[str, Path], name: str, width: int) -> None:
     page = opened(browser, pages[name], width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -101,7 +109,7 @@ def test_nothing_overlaps_or_sticks_out(browser: Browser, pages: dict[str, Path]
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["typical", "joined", "times"])
+@pytest.mark.parametrize("name", ["typical", "joined", "times", "compared", "unlike"])
 def test_every_axis_says_its_unit(browser: Browser, pages: dict[str, Path], name: str, width: int) -> None:
     page = opened(browser, pages[name], width)
     for svg in page.evaluate(VISIBLE_TEXTS):
@@ -111,8 +119,9 @@ def test_every_axis_says_its_unit(browser: Browser, pages: dict[str, Path], name
     page.close()
 
 
-def test_figures_are_legible_on_a_phone(browser: Browser, pages: dict[str, Path]) -> None:
-    page = opened(browser, pages["typical"], 390)
+@pytest.mark.parametrize("name", ["typical", "compared"])
+def test_figures_are_legible_on_a_phone(browser: Browser, pages: dict[str, Path], name: str) -> None:
+    page = opened(browser, pages[name], 390)
     heights = [
         text["box"][3] - text["box"][1]
         for svg in page.evaluate(VISIBLE_TEXTS)
@@ -123,8 +132,9 @@ def test_figures_are_legible_on_a_phone(browser: Browser, pages: dict[str, Path]
     page.close()
 
 
-def test_dark_mode_is_dark_and_readable(browser: Browser, pages: dict[str, Path]) -> None:
-    page = opened(browser, pages["typical"], 1280, "dark")
+@pytest.mark.parametrize("name", ["typical", "compared"])
+def test_dark_mode_is_dark_and_readable(browser: Browser, pages: dict[str, Path], name: str) -> None:
+    page = opened(browser, pages[name], 1280, "dark")
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     ink = page.evaluate("getComputedStyle(document.querySelector('h1')).color")
     figure = page.evaluate("getComputedStyle(document.querySelector('figure svg text')).fill")
@@ -141,13 +151,14 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_nothing_is_loaded_and_no_script_runs(browser: Browser, pages: dict[str, Path]) -> None:
+@pytest.mark.parametrize("name", ["typical", "compared"])
+def test_nothing_is_loaded_and_no_script_runs(browser: Browser, pages: dict[str, Path], name: str) -> None:
     page = browser.new_page()
     asked: list[str] = []
     failures: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: failures.append(message.text))
-    page.goto((pages["typical"] / "report.html").as_uri())
+    page.goto(pages[name].as_uri())
     assert len(asked) == 1
     assert failures == []
     page.close()
@@ -161,4 +172,18 @@ def test_a_stranger_finds_what_cold_starts_cost_at_the_top(browser: Browser, pag
     assert "cold start" in page.locator("h1").inner_text()
     figures = page.locator("figure [role=img]")
     assert all(len(figures.nth(index).get_attribute("aria-label") or "") > 40 for index in range(figures.count()))
+    page.close()
+
+
+def test_a_comparison_says_first_what_changed_by_how_much(browser: Browser, pages: dict[str, Path]) -> None:
+    page = opened(browser, pages["compared"], 1280)
+    assert re.search(
+        r"a (cold start|request that meets a cold start|warm request).* takes .* (less|more) \(median .*95% interval",
+        page.locator("h1").inner_text(),
+    )
+    figures = page.locator("figure [role=img]")
+    assert figures.count() >= 4
+    assert all(len(figures.nth(index).get_attribute("aria-label") or "") > 40 for index in range(figures.count()))
+    page.emulate_media(media="print", color_scheme="dark")
+    assert luminance(page.evaluate("getComputedStyle(document.querySelector('h1')).color")) < 0.1
     page.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import math
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -83,28 +85,93 @@ def test_a_query_for_figures_only_is_read(tmp_path: Path) -> None:
     assert log.is_cold.tolist() == [True, False]
 
 
-def test_duckdb_and_python_read_the_same(tmp_path: Path) -> None:
-    more = "INIT_REPORT Init Duration: 9999.79 ms\tPhase: init\tStatus: timeout\n"
-    init = f'"{more}"'
-    first, rest = RUN.console_csv().split("\n", 1)
-    (tmp_path / "console.csv").write_text(f"{first}\n1763799999000,{init}\n{rest}")
-    last = f"2025-11-22 08:26:39.000,{init},{RUN.lines[3].stream},0:/aws/lambda/x"
-    (tmp_path / "insights.csv").write_text(f"{RUN.insights_csv()}{last}\n")
-    for name in ("console.csv", "insights.csv"):
-        fast, slow = columns.read_large(tmp_path / name), open_source(tmp_path / name).log
-        assert fast is not None
-        assert slow is not None
-        for column in ("at_ms", "duration_ms", "billed_ms", "memory_mb", "init_ms", "restore_ms", "hidden_ms", "cold"):
-            np.testing.assert_allclose(getattr(fast, column), getattr(slow, column), err_msg=column)
-        assert fast.status.tolist() == slow.status.tolist()
-        assert fast.init_reports == slow.init_reports == 1
+MORE = "INIT_REPORT Init Duration: 9999.79 ms\tPhase: init\tStatus: timeout\n"
+"""Stands before the first line of its stream, which thus hides an initialisation."""
+ODD_TAILS = (
+    "Restore Duration: 244.38 ms\tBilled Restore Duration: 167 ms\t\n",
+    "Status: timeout\n",
+    "Init Duration: 12.50 ms\tStatus: error\tError Type: Runtime.ExitError\n",
+    "\nXRAY TraceId: 1-5bda7f2e-35b0fd08\tSegmentId: 2d1aafcd\tSampled: true\n",
+)
+
+
+def with_oddities(run: AwsRun) -> AwsRun:
+    """The run with lines behind whose figures more stands than Init Duration, and a handler that imitates lines."""
+    events = run.events()
+    at, stream = events[-1][0], events[-1][2]
+    for number, tail in enumerate(ODD_TAILS):
+        head = (
+            f"REPORT RequestId: 00000000-0000-4000-8000-00000000000{number}\tDuration: 3.25 ms\tBilled Duration: 4 ms\t"
+        )
+        events.append((at + 1 + number, f"{head}Memory Size: 128 MB\tMax Memory Used: 90 MB\t{tail}", stream))
+    told = 'he said\n1763800000000,"REPORT RequestId: x\tDuration: 1 ms\tBilled Duration: 1 ms\t and more, "so" \n'
+    events.append((at + 9, told, stream))
+    odd = AwsRun(run.sent, run.lines)
+    odd.events = lambda: [(events[0][0] - 1, MORE, run.lines[0].stream), *events]  # type: ignore[method-assign]
+    return odd
+
+
+LARGE_FORMS: dict[str, Callable[[AwsRun], str]] = {
+    "console.csv": lambda run: run.console_csv(),
+    "newest-first.csv": lambda run: run.console_csv(newest_first=True),
+    "insights.csv": lambda run: run.insights_csv(),
+    "events.jsonl": lambda run: "".join(f"{json.dumps(e)}\n" for e in json.loads(run.json_events())["events"]),
+    "tail.txt": lambda run: run.tail_text(),
+    "tail-east.txt": lambda run: run.tail_text().replace("+00:00", "+08:00"),
+}
+
+
+@pytest.mark.parametrize("name", LARGE_FORMS)
+def test_duckdb_and_python_read_the_same(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(LARGE_FORMS[name](with_oddities(RUN)), encoding="utf-8")
+    same(tmp_path / name, len(RUN.lines) + len(ODD_TAILS))
+
+
+@pytest.mark.parametrize("is_event", [False, True])
+def test_duckdb_and_python_read_the_same_json_logs(is_event: bool, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in RUN.json_log().splitlines()]
+    init = {"phase": "invoke", "status": "timeout", "metrics": {"durationMs": 3000.5}}
+    plain = {"phase": "init", "status": "success", "metrics": {"durationMs": 500.0}}
+    rows[2]["record"]["status"] = "timeout"
+    rows[3]["record"]["metrics"]["restoreDurationMs"] = 33.5
+    rows += [{"time": rows[4]["time"], "type": "platform.initReport", "record": each} for each in (init, plain)]
+    rows += [{"time": rows[0]["time"], "type": "function", "record": "hello"}, {"level": "INFO", "message": "hello"}]
+    if is_event:
+        at = [datetime.fromisoformat(row.get("time", rows[0]["time"])).timestamp() * 1000 for row in rows]
+        rows = [
+            {"timestamp": round(at_ms), "message": json.dumps(row), "logStreamName": "s"}
+            for at_ms, row in zip(at, rows, strict=True)
+        ]
+    (tmp_path / "log.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows) + "cut off", encoding="utf-8")
+    same(tmp_path / "log.jsonl", len(RUN.lines))
+
+
+def test_a_packed_export_is_read_by_columns_too(tmp_path: Path) -> None:
+    (tmp_path / "000000.gz").write_bytes(gzip.compress(RUN.tail_text().encode()))
+    same(tmp_path / "000000.gz", len(RUN.lines), init_reports=0)
+
+
+def same(path: Path, reports: int, init_reports: int = 1) -> None:
+    """Both readers find as many lines, and the same in them."""
+    fast, slow = columns.read_large(path), open_source(path).log
+    assert fast is not None
+    assert slow is not None
+    assert len(fast) == len(slow) == reports
+    names = ("at_ms", "duration_ms", "billed_ms", "memory_mb", "max_memory_mb", "init_ms", "restore_ms", "hidden_ms")
+    for column in (*names, "cold"):
+        np.testing.assert_allclose(getattr(fast, column), getattr(slow, column), err_msg=column)
+    assert fast.status.tolist() == slow.status.tolist()
+    assert fast.init_reports == slow.init_reports == init_reports
 
 
 def test_duckdb_leaves_what_it_does_not_know_to_python(tmp_path: Path) -> None:
     spaced = "timestamp,message\n1,REPORT RequestId: a  Duration: 1.0 ms  Billed Duration: 2 ms  Memory Size: 128 MB\n"
-    for text in (spaced, "a,b\n1,2\n", "timestamp,message\n", RUN.tail_text()):
+    mixed = RUN.tail_text() + RUN.tail_text().replace(RUN.lines[5].stream + " ", "")
+    for text in (spaced, "a,b\n1,2\n", "timestamp,message\n", "{}\n", "", RUN.tail_text().replace("\t", "  "), mixed):
         (tmp_path / "x.csv").write_text(text)
         assert columns.read_large(tmp_path / "x.csv") is None
+    (tmp_path / "x.gz").write_bytes(b"\x1f\x8bno gzip")
+    assert columns.read_large(tmp_path / "x.gz") is None
 
 
 # A time-out during initialisation, as CloudWatch showed it (times and ids changed): neither REPORT has Init Duration.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_aws import make_aws_run
 
-from preheat.analysis.inputs import locust_log, locust_tables
+from preheat.analysis.inputs import locust_html, locust_log, locust_tables
 from preheat.analysis.inputs.text import decode
 from preheat.analysis.study import load_study
 
@@ -118,7 +118,7 @@ def test_the_html_report_carries_the_same() -> None:
         '[{"name": "Aggregated", "0.5": 2, "0.95": 8}], "failures_statistics": [{"error": "HTTPError(\\u0027404 Client '
         'Error: x\\u0027)", "occurrences": 2}], "history": [{"time": "2026-11-22T17:17:40Z", "user_count": [1, 4]}]}; y'
     )
-    tables = locust_tables.parse_html(html)
+    tables = locust_html.parse(html)
     assert tables is not None
     assert (tables.requests, tables.failed, tables.percentiles_ms) == (46, {"404": 2}, {"50%": 2.0, "95%": 8.0})
     assert tables.users[0][1] == 4

@@ -31,7 +31,7 @@ def test_a_report_is_whole(tmp_path: Path) -> None:
     assert all((folder / name).is_file() for name in report.summary["files"].values())
     assert {path.name for path in folder.iterdir()} == {
         *("figures", "locust_logs", "requests.csv", "journal.jsonl", "run.json"),
-        *("report.html", "summary.json", "performance_analysis.ipynb"),
+        *("report.html", "summary.json", "labels.csv", "performance_analysis.ipynb"),
     }
     assert json.loads((folder / "summary.json").read_text(encoding="utf-8")) == report.summary
     assert len(report.lines) <= 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from analysis_cases import Case
 
 from preheat.analysis import words
 from preheat.analysis.anatomy import cold_anatomies
+from preheat.analysis.questions import answers
+from preheat.analysis.reading import explanation
 from preheat.analysis.study import load_study
 from preheat.analysis.summary import summarise
 
@@ -84,7 +87,7 @@ def test_failures_are_told_by_status_and_place(tmp_path: Path) -> None:
 
 def test_refused_requests_were_not_cold_nor_warm(cases: dict[str, Case]) -> None:
     case = cases["refused"]
-    text = "\n".join(words.explanation(case.study, case.summary, case.anatomies))
+    text = "\n".join(explanation(case.study, case.summary, case.anatomies))
     assert "No request reached the function" in text
     assert "0 of 308 requests were tied to a record" in text
 
@@ -94,11 +97,31 @@ def test_the_explanation_names_the_largest_part(cases: dict[str, Case]) -> None:
     parts = words.mean_parts(case.anatomies)
     assert max(parts, key=lambda name: parts[name]) == "handler module import"
     assert "largest part of the time was handler module import" in "\n".join(
-        words.explanation(case.study, case.summary, case.anatomies)
+        explanation(case.study, case.summary, case.anatomies)
     )
 
 
 def test_nothing_is_guessed_without_a_journal(cases: dict[str, Case]) -> None:
     case = cases["no_journal"]
-    assert "unknown" in words.explanation(case.study, case.summary, case.anatomies)[0]
+    assert "unknown" in explanation(case.study, case.summary, case.anatomies)[0]
     assert not any("met a cold start" in line for line in words.ten_lines(case.study, case.summary, case.anatomies))
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"package_type": "Zip"}, "deployed as a zip file, without ECR."),
+        (
+            {"package_type": "Image", "image_uri": "host/iris:latest", "image_digest": "sha256:0f"},
+            "deployed from a container image, host/iris:latest, which Lambda had resolved to sha256:0f.",
+        ),
+        ({"package_type": "Image"}, "deployed from a container image."),
+        ({}, "does not tell whether the function was deployed from an image."),
+    ],
+)
+def test_the_answer_about_ecr_is_that_of_the_run(cases: dict[str, Case], facts: dict[str, str], said: str) -> None:
+    case = cases["one"]
+    known = {name: value for name, value in case.study.folder.info.items() if name not in ("package_type", "image_uri")}
+    study = replace(case.study, folder=replace(case.study.folder, info={**known, **facts}))
+    (answer,) = [text for question, text in answers(study, case.summary, case.anatomies) if "ECR" in question]
+    assert answer.endswith(said)

@@ -27,6 +27,21 @@ class Seen:
     target: str
 
 
+FUNCTION = {
+    "Configuration": {
+        "Version": "$LATEST",
+        "MemorySize": 256,
+        "Timeout": 9,
+        "Architectures": ["arm64"],
+        "PackageType": "Image",
+    },
+    "Code": {
+        "ImageUri": "000000000000.dkr.ecr.us-east-1.amazonaws.com/iris:latest",
+        "ResolvedImageUri": "000000000000.dkr.ecr.us-east-1.amazonaws.com/iris@sha256:" + "0" * 64,
+    },
+}
+
+
 @dataclass
 class Server:
     """Answers `?status=` with that status, `?close=1` with Connection: close, anything else with 200."""
@@ -64,6 +79,10 @@ class Server:
         if target.startswith("/_preheat/"):
             body = self._preheat(target, query)
             return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+        if target.startswith("/2015-03-31/functions/"):
+            body = json.dumps(FUNCTION).encode()
+            head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+            return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
         request_id = str(uuid.uuid4())
         self.seen[request_id] = Seen(connection, count == 1, target)
         self.arrived.set()

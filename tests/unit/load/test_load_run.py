@@ -78,6 +78,9 @@ def check_run_json(run: dict[str, object], since_ms: float) -> None:
     assert (run["exit_code"], run["function"], run["target"]) == (0, "demo", "local")
     assert (run["users"], run["spawn_rate"], run["run_time_s"]) == (3, 10, 1)
     assert (run["sandbox"], run["max_inits"]) == ("process", 2)
+    assert (run["memory_mb"], run["timeout_s"], run["runtime"], run["architecture"]) == (256, 9, None, "arm64")
+    assert (run["package_type"], run["image_digest"]) == ("Image", "sha256:" + "0" * 64)
+    assert str(run["image_uri"]).endswith("/iris:latest")
     assert run["locust_argv"][-1] == "--reset-stats"  # type: ignore[index]
     assert set(run["machine"]) == {"cpus", "memory_mb", "python", "system"}  # type: ignore[call-overload]
 

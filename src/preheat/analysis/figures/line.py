@@ -53,9 +53,10 @@ def line(study: Study, summary: Mapping[str, Any], narrow: bool) -> tuple[Figure
     rows = [4.2, 1.0] if users else [1.0]
     figure, axes = style.new_figure(narrow, rows, 5.2 if narrow else 4.6, share_x=True)
     style.title(figure, headline(summary), narrow)
-    if not summary["all_ms"]["n"]:
-        style.note(axes[0], "no request was answered")
-        return figure, "An empty graph: no request was answered."
+    if not len(study.answered[0]):
+        why = "no request was answered" if not summary["all_ms"]["n"] else "only Locust's totals are known, no request"
+        style.note(axes[0], why)
+        return figure, f"An empty graph: {why}."
     width_s = bucket_s(study.span_s)
     series = over_time(study, width_s)
     _draw_series(axes[0], series)

@@ -159,9 +159,14 @@ def _event(data: Mapping[str, Any]) -> Iterator[Event]:
 
 
 def _lines(text: str) -> Iterator[Event]:
-    """Text: a line of Lambda's, with the time and the stream before it where the tool writes them."""
+    """Text: a line of Lambda's, with the time and the stream before it where the tool writes them. What is copied from
+    the console has the time on a line of its own above."""
+    above: float | None = None
     for line in text.split("\n"):
-        found = _LINE.match(line.strip().strip('"'))
+        bare = line.strip().strip('"')
+        found = _LINE.match(bare)
         if found is not None:
-            at_ms = epoch_ms(found["at"]) if found["at"] else None
+            at_ms = epoch_ms(found["at"]) if found["at"] else above
             yield Event(math.nan if at_ms is None else at_ms, found["message"], found["stream"] or "")
+        elif bare and len(bare) < 40:
+            above = epoch_ms(bare) or above

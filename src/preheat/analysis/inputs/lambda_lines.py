@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from preheat.analysis.inputs.text import epoch_ms
@@ -37,6 +37,9 @@ class Event:
 def read_events(events: Iterable[Event], bad_rows: int = 0) -> ServerLog:
     """The invocations in the events, in whatever order they stand."""
     kept = list(events)
+    untimed = sum(event.at_ms != event.at_ms and event.message.startswith("REPORT ") for event in kept)  # nan
+    if untimed:
+        kept = _with_times(kept)
     if len(kept) > 1 and kept[0].at_ms > kept[-1].at_ms:
         kept.reverse()  # newest first: of events of the same millisecond, the later one stands first too
     kept.sort(key=lambda event: event.at_ms)
@@ -56,7 +59,18 @@ def read_events(events: Iterable[Event], bad_rows: int = 0) -> ServerLog:
             _platform(message, event, reports, inits)
     log = build(reports, inits, bad_rows)
     log.events = _one_invocation(kept, log)
+    log.untimed, log.rows = untimed, len(kept)
     return log
+
+
+def _with_times(events: list[Event]) -> list[Event]:
+    """Lines without a time get that of the line before them, or of the first that has one, or 0 where none has."""
+    last = next((event.at_ms for event in events if not math.isnan(event.at_ms)), 0.0)
+    filled = []
+    for event in events:
+        last = last if math.isnan(event.at_ms) else event.at_ms
+        filled.append(replace(event, at_ms=last))
+    return filled
 
 
 def parse_report(message: str, at_ms: float = NAN, stream: str = "") -> Report | None:

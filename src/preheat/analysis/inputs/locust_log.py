@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from preheat.analysis.requests_csv import ClientRequest
 
 _LINE = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d{1,6})\] (.*?)/([A-Z]+)/([\w.]+): ?(.*)$")
-_TIME = re.compile(r"^Response time: *([0-9.]+(?:[eE][+-]?\d+)?) *(ms|s)?\b", re.IGNORECASE)
+_TIME = re.compile(r"^Response time: *([0-9.]+(?:[eE][+-]?\d+)?) *(s(?:ec(?:ond)?s?)?\b)?", re.IGNORECASE)
 _STATUS = re.compile(r"^Response status(?: code)?: *(\d+|None)", re.IGNORECASE)
 _TEXT = re.compile(r"^Response text: ?(.*)$", re.IGNORECASE)
 _RAMP = re.compile(r"^Ramping to (\d+) users at a rate of ([0-9.]+) per second")
@@ -34,13 +34,17 @@ class Ramp:
 @dataclass(slots=True)
 class LocustLog:
     """Requests in the order sent; times are local ones taken as UTC. `finished` counts runs that were ended in order;
-    `incomplete` are responses whose status line is missing."""
+    `incomplete` are responses whose status line is missing, `without_status` those of a log that has no status line at
+    all, as some locustfiles log none: they are taken for successes. `clock_changes` counts the hours by which
+    the local clock was put forward or back meanwhile; the times are those of the clock at the beginning."""
 
     requests: list[ClientRequest] = field(default_factory=list)
     ramps: list[Ramp] = field(default_factory=list)
     started: int = 0
     finished: int = 0
     incomplete: int = 0
+    without_status: int = 0
+    clock_changes: int = 0
     first_text: str = ""
 
 
@@ -63,25 +67,56 @@ def parse(text: str) -> LocustLog:
     """Read the log; lines that are none of Locust's belong to the response text before them."""
     log = LocustLog()
     waiting: list[_Open] = []
+    clock = _LocalClock()
     for line in text.split("\n"):
         found = _LINE.match(line)
         if found is None:
             continue
         at, source, _, _, message = found.groups()
-        if not message.startswith(("R", "r", "S", "-", "G")):
-            continue
-        _read(log, waiting, _local_s(at), source, message)
-    log.incomplete = len(waiting)
-    log.requests += [_request(item, 0, "no status was logged") for item in waiting]
+        at_s = clock.even(_local_s(at), is_new_run=message.startswith("Starting Locust"))
+        if message.startswith(("R", "r", "S", "-", "G")):
+            _read(log, waiting, at_s, source, message)
+    log.clock_changes = clock.changes
+    if waiting and not log.requests:
+        log.without_status = len(waiting)
+        log.requests = [_request(item, 200, "") for item in waiting]
+    else:
+        log.incomplete = len(waiting)
+        log.requests += [_request(item, 0, "no status was logged") for item in waiting]
     log.requests.sort(key=lambda request: request.start_s)
     for index, request in enumerate(log.requests):
         log.requests[index] = _numbered(request, index)
     return log
 
 
+class _LocalClock:
+    """Undoes what daylight saving does to the times of a run: lines are written in the order of time, so a step of an
+    hour between one and the next is the clock's. (Nothing at all being logged for just an hour is the other
+    explanation of a step forward; users who wait for seconds do not do that.)"""
+
+    HOUR_S, SLACK_S = 3600.0, 120.0
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self._last_s: float | None = None
+        self._added_s = 0.0
+
+    def even(self, at_s: float, *, is_new_run: bool) -> float:
+        """The time of a line by the clock that the run began with."""
+        if is_new_run:
+            self._added_s = 0.0
+        elif self._last_s is not None:
+            step_s = at_s - self._last_s
+            if abs(abs(step_s) - self.HOUR_S) < self.SLACK_S:
+                self._added_s -= self.HOUR_S if step_s > 0 else -self.HOUR_S
+                self.changes += 1
+        self._last_s = at_s
+        return at_s + self._added_s
+
+
 def _read(log: LocustLog, waiting: list[_Open], at_s: float, source: str, message: str) -> None:
     if (time := _TIME.match(message)) is not None:
-        response_ms = float(time[1]) * (1000 if time[2] == "s" else 1)
+        response_ms = float(time[1]) * (1000 if time[2] else 1)
         waiting.append(_Open(source, at_s, response_ms))
     elif (status := _STATUS.match(message)) is not None:
         item = next((item for item in waiting if item.source == source), None)

@@ -1,18 +1,16 @@
-"""Locust's aggregates: `--csv` tables and the HTML report. They hold no single request, so nothing can be labelled
+"""Locust's aggregates: its `--csv` tables. They hold no single request, so nothing can be labelled
 from them; they tell how many requests there were, what failed, and rounded percentiles."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 _STATUS = re.compile(r"\b([1-5]\d\d)\b(?: (?:Client|Server) Error| |:|'|\)|$)")
-_TEMPLATE = re.compile(r"window\.templateArgs = (\{)")
 
 
 @dataclass(slots=True)
@@ -29,16 +27,39 @@ class LocustTables:
     failed: dict[str, int] = field(default_factory=dict)
     exceptions: int = 0
     users: list[tuple[float, int]] = field(default_factory=list)
+    kind: str = ""
+    """Which file it was: stats, history, failures, exceptions, html."""
 
-    def merge(self, other: LocustTables) -> None:
-        """Take over what is not known yet: a run's tables and its HTML report tell the same."""
-        for name in ("requests", "failures", "min_ms", "max_ms", "mean_ms"):
-            if getattr(self, name) is None:
-                setattr(self, name, getattr(other, name))
-        self.percentiles_ms = self.percentiles_ms or other.percentiles_ms
-        self.failed = self.failed or other.failed
-        self.exceptions = max(self.exceptions, other.exceptions)
-        self.users = self.users or other.users
+
+_BEST = ("html", "stats", "history")
+"""Which of a run's own accounts to believe: Locust writes its CSV files once a second and not at the end, so that they
+lack the last requests (seen with Locust 2.47)."""
+
+
+def combined(tables: Sequence[LocustTables]) -> LocustTables:
+    """What the files of one or more runs tell together. A run's several files tell the same, so that totals are taken
+    from the best kind only and added over the runs; percentiles of several runs cannot be added and are left out."""
+    whole = LocustTables()
+    for table in tables:
+        whole.users += table.users
+        whole.exceptions = max(whole.exceptions, table.exceptions)
+    whole.users.sort()
+    counted = [table for table in tables if table.requests is not None]
+    kind = next((kind for kind in _BEST if any(table.kind == kind for table in counted)), "")
+    counted = [table for table in counted if table.kind == kind]
+    if counted:
+        requests = sum(table.requests or 0 for table in counted)
+        whole.requests, whole.failures = requests, sum(table.failures or 0 for table in counted)
+        whole.min_ms = min((table.min_ms for table in counted if table.min_ms is not None), default=None)
+        whole.max_ms = max((table.max_ms for table in counted if table.max_ms is not None), default=None)
+        means = [(table.mean_ms, table.requests or 0) for table in counted if table.mean_ms is not None]
+        whole.mean_ms = sum(mean * number for mean, number in means) / requests if means and requests else None
+        whole.percentiles_ms = counted[0].percentiles_ms if len(counted) == 1 else {}
+    listed = [table for table in tables if table.kind == "failures"] or [table for table in tables if table.failed]
+    for table in listed:
+        for status, number in table.failed.items():
+            whole.failed[status] = whole.failed.get(status, 0) + number
+    return whole
 
 
 def parse_table(text: str) -> LocustTables | None:
@@ -50,83 +71,59 @@ def parse_table(text: str) -> LocustTables | None:
     if {"Request Count", "Failure Count", "Name"} <= names:
         return _stats(reader)
     if {"Occurrences", "Error"} <= names:
-        return LocustTables(failed=_failed((row.get("Error", ""), row.get("Occurrences", "")) for row in reader))
+        failed = failed_by_status((row.get("Error", ""), row.get("Occurrences", "")) for row in reader)
+        return LocustTables(failed=failed, kind="failures")
     if {"Count", "Message", "Traceback"} <= names:
-        return LocustTables(exceptions=sum(int(_number(row.get("Count")) or 0) for row in reader))
+        return LocustTables(exceptions=sum(int(number(row.get("Count")) or 0) for row in reader), kind="exceptions")
     return None
 
 
 def _history(reader: csv.DictReader[str]) -> LocustTables:
-    users = []
+    """With --csv-full-history a line each second: users running, and the totals so far."""
+    tables = LocustTables(kind="history")
     for row in reader:
-        at, count = _number(row.get("Timestamp")), _number(row.get("User Count"))
-        if row.get("Name") == "Aggregated" and at is not None and count is not None:
-            users.append((at, int(count)))
-    return LocustTables(users=sorted(users))
+        at, count = number(row.get("Timestamp")), number(row.get("User Count"))
+        if row.get("Name") != "Aggregated" or at is None or count is None:
+            continue
+        tables.users.append((at, int(count)))
+        total = number(row.get("Total Request Count"))
+        if total is not None and total >= (tables.requests or 0):
+            tables.requests, tables.failures = int(total), int(number(row.get("Total Failure Count")) or 0)
+            tables.min_ms, tables.max_ms = (number(row.get(f"Total {end} Response Time")) for end in ("Min", "Max"))
+            tables.mean_ms = number(row.get("Total Average Response Time"))
+            median = number(row.get("Total Median Response Time"))
+            tables.percentiles_ms = {} if median is None else {"50%": median}
+    tables.users.sort()
+    return tables
 
 
 def _stats(reader: csv.DictReader[str]) -> LocustTables:
-    tables = LocustTables()
+    tables = LocustTables(kind="stats")
     for row in reader:
-        count = _number(row.get("Request Count"))
+        count = number(row.get("Request Count"))
         if row.get("Name") != "Aggregated" or count is None:
             continue
-        tables.requests, tables.failures = int(count), int(_number(row.get("Failure Count")) or 0)
-        tables.min_ms, tables.max_ms = _number(row.get("Min Response Time")), _number(row.get("Max Response Time"))
-        tables.mean_ms = _number(row.get("Average Response Time"))
-        found = {name: _number(value) for name, value in row.items() if name and name.endswith("%")}
+        tables.requests, tables.failures = int(count), int(number(row.get("Failure Count")) or 0)
+        tables.min_ms, tables.max_ms = number(row.get("Min Response Time")), number(row.get("Max Response Time"))
+        tables.mean_ms = number(row.get("Average Response Time"))
+        found = {name: number(value) for name, value in row.items() if name and name.endswith("%")}
         tables.percentiles_ms = {name: value for name, value in found.items() if value is not None}
     return tables
 
 
-def _failed(rows: Any) -> dict[str, int]:
+def failed_by_status(rows: Any) -> dict[str, int]:
+    """(error, occurrences) by the status that the error names, "0" where it names none."""
     failed: dict[str, int] = {}
     for error, count in rows:
         status = _STATUS.search(str(error))
         key = status[1] if status else "0"
-        failed[key] = failed.get(key, 0) + int(_number(count) or 0)
+        failed[key] = failed.get(key, 0) + int(number(count) or 0)
     return dict(sorted(failed.items()))
 
 
-def parse_html(text: str) -> LocustTables | None:
-    """The HTML report of Locust 2.x, which carries its figures as JSON; None where there is none."""
-    found = _TEMPLATE.search(text)
-    if found is None:
-        return None
-    try:
-        data, _ = json.JSONDecoder().raw_decode(text, found.start(1))
-    except ValueError:
-        return None
-    tables = LocustTables()
-    for row in data.get("requests_statistics", []):
-        if row.get("name") == "Aggregated":
-            tables.requests, tables.failures = int(row.get("num_requests", 0)), int(row.get("num_failures", 0))
-            tables.min_ms, tables.max_ms = row.get("min_response_time"), row.get("max_response_time")
-            tables.mean_ms = row.get("avg_response_time")
-    for row in data.get("response_time_statistics", []):
-        if row.get("name") == "Aggregated":
-            shares = {f"{float(key) * 100:g}%": value for key, value in row.items() if _number(key) is not None}
-            tables.percentiles_ms = {name: float(value) for name, value in shares.items() if value is not None}
-    tables.failed = _failed((row.get("error"), row.get("occurrences")) for row in data.get("failures_statistics", []))
-    for point in data.get("history", []):
-        at, count = _history_point(point)
-        if at is not None and count is not None:
-            tables.users.append((at, count))
-    return tables
-
-
-def _history_point(point: dict[str, Any]) -> tuple[float | None, int | None]:
-    count = point.get("user_count")
-    count = count[-1] if isinstance(count, list) else count
-    try:
-        at = datetime.fromisoformat(str(point.get("time"))).timestamp()
-    except ValueError:
-        return None, None
-    return at, count if isinstance(count, int) else None
-
-
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
+    """A cell's figure; None for "N/A", nothing, or a line that was being written when the run was stopped."""
     try:
         return float(value)
     except (TypeError, ValueError):
-        return None  # "N/A", or the line being written when the run was stopped
+        return None

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from preheat.analysis.inputs import cloudwatch, locust_log, locust_tables, xray
+from preheat.analysis.inputs import cloudwatch, locust_html, locust_log, locust_tables, xray
 from preheat.analysis.inputs.columns import is_large, read_large
 from preheat.analysis.inputs.lambda_lines import read_events
 from preheat.analysis.inputs.locust_log import LocustLog
 from preheat.analysis.inputs.locust_tables import LocustTables
 from preheat.analysis.inputs.text import decode, read_bytes
 from preheat.analysis.server_log import ServerLog
+
+OWN_LABELS = b"index,start_s,response_ms,status,request_id,label,method,"
+"""How the labels.csv of a report begins (`decomposition.write_labels`): it is made from a run and is none."""
 
 
 class Kind(Enum):
@@ -46,6 +49,8 @@ def open_source(path: Path) -> Source:
             return Source(Kind.LAMBDA, log=log)
     data = read_bytes(path)
     head = data[:2000]
+    if head.startswith(OWN_LABELS):
+        return Source(Kind.OTHER)
     if head.startswith(b"index,user,method,") or (b"response_ms" in head and b"request_id" in head):
         return Source(Kind.REQUESTS, data)
     if b'"type":' in head and b'"environment":' in head and b'"at_ms":' in head:
@@ -54,10 +59,9 @@ def open_source(path: Path) -> Source:
 
 
 def _from_text(text: str) -> Source:
-    if "window.templateArgs" in text and (html := locust_tables.parse_html(text)) is not None:
-        return Source(Kind.LOCUST, tables=html)
-    if "<html" in text[:2000].lower():
-        return Source(Kind.OTHER)
+    if "<html" in text[:2000].lower() or "window.templateArgs" in text:
+        html = locust_html.parse(text) if locust_html.looks_like(text) else None
+        return Source(Kind.LOCUST, tables=html) if html is not None else Source(Kind.OTHER)
     if (table := locust_tables.parse_table(text)) is not None:
         return Source(Kind.LOCUST, tables=table)
     if locust_log.looks_like(text):

@@ -19,16 +19,19 @@ from preheat.analysis.anatomy import cold_anatomies
 from preheat.analysis.figures import FIGURES
 from preheat.analysis.figures.histograms import bin_edges
 from preheat.analysis.figures.style import milliseconds, png
+from preheat.analysis.figures.waterfall import median_and_worst
 from preheat.analysis.labels import Label
+from preheat.analysis.reading import explanation
 from preheat.analysis.study import load_study
 from preheat.analysis.summary import summarise
 
 study = load_study(".")
 summary = summarise(study, {})
-answered = [item for item in study.labelled if item.request.status]
-sent_s = np.array([item.request.start_s - study.start_s for item in answered])
-response_ms = np.array([item.request.response_ms for item in answered])
-is_cold = np.array([item.label is Label.COLD for item in answered], dtype=bool)
+sent_s, response_ms = study.answered
+if study.log_only is not None:  # there is only the function's log: its lines are the requests
+    is_cold = study.log_only.is_cold
+else:
+    is_cold = np.array([item.label is Label.COLD for item in study.labelled if item.request.status], dtype=bool)
 
 
 def show(name):
@@ -108,14 +111,14 @@ show("warm_histogram")
 # ## Where the time of a cold start went
 
 # %%
-if summary["cold_ms"]["n"]:
+if median_and_worst(study):
     show("waterfall")
 else:
-    print("This run has no cold start to take apart.")
+    print("No cold start of this run can be taken apart: none is known, or only the client's side of it.")
 
 # %% [markdown]
 # ## Explanation
 
 # %%
-for paragraph in words.explanation(study, summary, cold_anatomies(study)):
+for paragraph in explanation(study, summary, cold_anatomies(study)):
     display(Markdown(paragraph))
