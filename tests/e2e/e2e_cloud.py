@@ -57,8 +57,10 @@ class Answer:
 class Cloud:
     """`start` and the ways to end it; afterwards the same data directory and port may be started again."""
 
-    def __init__(self, data_dir: Path, *options: str) -> None:
+    def __init__(self, data_dir: Path, *options: str, within: tuple[str, ...] = ()) -> None:
+        """`within`: a command that runs another, to start the server by."""
         self.data_dir = data_dir
+        self._within = within
         self.url = ""
         self._port = "0"
         self._options = options
@@ -71,7 +73,8 @@ class Cloud:
 
     def start(self) -> Cloud:
         """Returns once it says that it is up; the first start takes a free port, later ones the same again."""
-        argv = [str(BIN / "preheat"), "up", "--port", self._port, "--data-dir", str(self.data_dir), *self._options]
+        preheat = [*self._within, str(BIN / "preheat")]
+        argv = [*preheat, "up", "--port", self._port, "--data-dir", str(self.data_dir), *self._options]
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with (self.data_dir.parent / f"{self.data_dir.name}.stderr").open("ab") as errors:
             self._process = subprocess.Popen(

@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -160,7 +161,13 @@ def _answers(address: str) -> bool:
 class Docker:
     """A Docker Engine of the test's own, and the docker command on it."""
 
-    def __init__(self, directory: Path) -> None:
+    @staticmethod
+    def can_start() -> bool:
+        """Whether this machine has what it takes: root and Debian's docker.io."""
+        return os.geteuid() == 0 and shutil.which("dockerd") is not None
+
+    def __init__(self, directory: Path, *more: str) -> None:
+        """`more`: options of dockerd's."""
         assert os.geteuid() == 0, "a Docker engine can be started by root alone"
         self._directory = directory
         self.socket = f"unix://{directory}/docker.sock"
@@ -169,7 +176,7 @@ class Docker:
         places += ["--pidfile", f"{directory}/docker.pid", "-H", self.socket]
         self._log = directory / "dockerd.log"
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(["dockerd", *places, *options], stdout=log, stderr=log)
+            self._process = subprocess.Popen(["dockerd", *places, *options, *more], stdout=log, stderr=log)
         try:
             eventually(self._ready, 60)
         except BaseException:

@@ -203,15 +203,17 @@ def test_an_http_api(cloud: Cloud, arns: dict[str, str]) -> None:
 def test_a_function_url(cloud: Cloud, arns: dict[str, str]) -> None:
     client = cloud.client("lambda")
     url = client.create_function_url_config(FunctionName="mirror", AuthType="NONE")["FunctionUrl"]
-    host = urlsplit(url).hostname or ""
-    event = json.loads(by_host_header(cloud, host, "/a?q=1"))
+    event = ask(f"{url}a?q=1").json()
     assert (event["rawPath"], event["rawQueryString"], event["requestContext"]["accountId"]) == (
         "/a",
         "q=1",
         "anonymous",
     )
-    path_form = f"{cloud.url}/_aws/lambda-url/{host.partition('.')[0]}/b"
+    url_id = event["requestContext"]["apiId"]
+    path_form = f"{cloud.url}/_aws/lambda-url/{url_id}/b"
     assert ask(path_form).json()["rawPath"] == "/b"
+    by_host = by_host_header(cloud, f"{url_id}.lambda-url.us-east-1.localhost", "/c")
+    assert json.loads(by_host)["rawPath"] == "/c"
     client.delete_function_url_config(FunctionName="mirror")
     assert ask(path_form).status == 403
 

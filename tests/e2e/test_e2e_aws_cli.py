@@ -163,6 +163,6 @@ def invoked(cloud: Cloud, name: str, directory: Path) -> object:
 
 
 def test_an_operation_that_is_not_built_says_so_and_names_itself(cloud: Cloud) -> None:
-    done = cloud.aws_raw("lambda", "list-code-signing-configs")
+    done = cloud.aws_raw("lambda", "list-capacity-providers")
     assert done.returncode == 255
-    assert "ListCodeSigningConfigs" in done.stderr.replace("when calling the ListCodeSigningConfigs operation", "", 1)
+    assert "ListCapacityProviders" in done.stderr.replace("when calling the ListCapacityProviders operation", "", 1)

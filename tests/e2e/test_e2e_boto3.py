@@ -95,9 +95,9 @@ def test_a_timeout_is_an_answer_and_the_next_request_works(cloud: Cloud) -> None
 
 def test_an_operation_that_is_not_built_is_501_naming_it(cloud: Cloud) -> None:
     with pytest.raises(ClientError) as refused:
-        cloud.client("lambda").list_code_signing_configs()
+        cloud.client("lambda").list_capacity_providers()
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
-    assert "ListCodeSigningConfigs" in refused.value.response["Error"]["Message"]
+    assert "ListCapacityProviders" in refused.value.response["Error"]["Message"]
 
 
 @pytest.mark.parametrize(

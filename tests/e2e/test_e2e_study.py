@@ -152,26 +152,41 @@ def test_every_field_is_in_the_reference(study: Study) -> None:
         assert set(document) <= set(re.findall(r"`(\w+)`", section)), name
 
 
-def test_the_assignments_locust_command_as_printed(cloud: Cloud, study: Study, tmp_path: Path) -> None:
-    """With another host, fewer users and less time; everything else is the assignment's."""
-    shutil.copy(IRIS / "locustfile.py", tmp_path)
+@dataclass(frozen=True)
+class Stock:
+    """What the assignment's own command left, and what the cloud's journal knows of it."""
+
+    folder: Path
+    served: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def stock(cloud: Cloud, study: Study, tmp_path_factory: pytest.TempPathFactory) -> Stock:
+    """With another host, fewer users and less time; everything else is the assignment's. The client is in Shenzhen."""
+    folder = tmp_path_factory.mktemp("assignment")
+    shutil.copy(IRIS / "locustfile.py", folder)
     command = (
-        f"locust -f locustfile.py --host {study.deployment['host']} --users 10 --spawn-rate 20 --run-time 5s "
+        f"locust -f locustfile.py --host {study.deployment['host']} --users 10 --spawn-rate 20 --run-time 9s "
         '--csv "locust_logs/test" --csv-full-history --html "locust_logs/test_locust_report.html" '
         '--logfile "locust_logs/test_locust_logs.txt" --headless'
     )
-    environment = clean_environment()
+    environment = clean_environment() | {"TZ": "Asia/Shanghai"}
     environment["PATH"] = f"{BIN}:{environment['PATH']}"
-    (tmp_path / "locust_logs").mkdir()
+    (folder / "locust_logs").mkdir()
     before = len(cloud.records("invocation", "iris"))
-    done = subprocess.run(
-        command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    functions = cloud.client("lambda")
+    functions.update_function_configuration(FunctionName="iris", Description="without environments again")
+    functions.get_waiter("function_updated_v2").wait(FunctionName="iris", WaiterConfig={"Delay": 1})
+    done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    served = cloud.records("invocation", "iris")[before:]
+    return Stock(folder / "locust_logs", cloud.records("invocation", "iris")[before:])
+
+
+def test_the_assignments_locust_command_as_printed(stock: Stock) -> None:
+    served = stock.served
     assert len(served) >= 10
     assert {record["status"] for record in served} == {"ok"}
-    log = (tmp_path / "locust_logs" / "test_locust_logs.txt").read_text()
+    log = (stock.folder / "test_locust_logs.txt").read_text()
     assert len(re.findall(r"Response time: \d+\.\d\d ms", log)) == len(served)
     assert len(re.findall(r"Response status code: 200", log)) == len(served)
     for name in (
@@ -181,13 +196,55 @@ def test_the_assignments_locust_command_as_printed(cloud: Cloud, study: Study, t
         "test_exceptions.csv",
         "test_locust_report.html",
     ):
-        assert (tmp_path / "locust_logs" / name).is_file()
+        assert (stock.folder / name).is_file()
+
+
+def test_its_log_is_joined_to_the_functions_log(cloud: Cloud, stock: Stock, tmp_path: Path) -> None:
+    """The client's answers bear the gateway's ids, and its times no zone: the log is joined to them in time."""
+    fetched = ("--logs", "iris", "--target", "local", "--endpoint-url", cloud.url)
+    report = printed("report", str(stock.folder), *fetched, "--out", str(tmp_path), "--json", "--quiet")
+    cold = sum(record["cold"] for record in stock.served)
+    assert cold >= 1
+    assert (report["label_method"], report["requests"]) == ("log-join", len(stock.served))
+    log = report["log"]
+    assert log["matched"] + report["unmatched"] == len(stock.served)
+    assert report["unmatched"] <= 2  # a machine with much else to do writes some line late
+    # Requests that waited for the same start are answered within the same milliseconds: one may be taken for another.
+    assert abs(cold - report["cold"]) <= 1 + report["unknown"] + report["unmatched"]
+    assert log["outside"] > 0  # the run before is in the same log group
+    assert log["matched"] + log["left_over"] + log["outside"] == log["reports"]
+    assert log["clock"]["time_zone"] == "UTC+08:00"
+    assert "requests-missing" not in {warning["code"] for warning in report["warnings"]}
+    alone = printed("report", str(stock.folder / "test_locust_report.html"), "--out", str(tmp_path / "b"), "--json")
+    assert (alone["requests"], alone["label_method"]) == (len(stock.served), "none")
+
+
+def test_a_log_that_is_not_there_is_one_line(cloud: Cloud, stock: Stock, tmp_path: Path) -> None:
+    done = preheat("report", str(stock.folder), "--logs", "nobody", "--endpoint-url", cloud.url, "--out", str(tmp_path))
+    assert done.returncode == 254
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"preheat report: there is no log group /aws/lambda/nobody at {cloud.url}: ")
+
+
+def test_two_runs_are_laid_side_by_side(study: Study, stock: Stock, tmp_path: Path) -> None:
+    found = printed("compare", str(study.run), str(stock.folder), "--out", str(tmp_path), "--json")
+    assert [run["requests"] for run in found["runs"]] == [study.report["requests"], len(stock.served)]
+    assert found["sentence"]
+    assert json.loads((tmp_path / "compare.json").read_text()) == found
+    page = (tmp_path / "compare.html").read_text()
+    assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", page)
+
+
+def test_the_run_knows_how_its_function_was_packed(study: Study) -> None:
+    run = json.loads((study.run / "run.json").read_text())
+    assert (run["package_type"], run["architecture"], run["image_uri"]) == ("Zip", "x86_64", None)
+    assert "deployed as a zip file, without ECR" in (study.run / "report.html").read_text()
 
 
 def test_the_demo_runs_the_whole_loop_and_leaves_nothing(tmp_path: Path) -> None:
-    """`make demo`, smaller."""
+    """`make demo`, smaller, and without an image (`test_images_demo.py` has one)."""
     data, run = tmp_path / "data", tmp_path / "run"
-    amount = ("--users", "5", "--spawn-rate", "5", "--run-time", "3s")
+    amount = ("--users", "5", "--spawn-rate", "5", "--run-time", "3s", "--package", "directory")
     with shared_packages(data / "build"):
         done = preheat("demo", *amount, "--out", str(run), "--data-dir", str(data), cwd=ROOT, timeout_s=300)
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,9 +30,10 @@ def second(event, context):
 
 
 @pytest.fixture(scope="module")
-def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def layout(tmp_path_factory: pytest.TempPathFactory, lend_base: Callable[[Path], None]) -> Path:
     """A data directory with an image built in it: `light`."""
     root = tmp_path_factory.mktemp("light")
+    lend_base(root / "data")
     (root / "app.py").write_text(HANDLER)
     text = f'FROM public.ecr.aws/lambda/python:{PYTHON}\nENV MODEL=iris\nCOPY app.py .\nCMD ["app.first"]\n'
     (root / "Dockerfile").write_text(text)

@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -72,9 +72,10 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
 
 
 @pytest.fixture(scope="module")
-def built(context: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(context: Path, tmp_path_factory: pytest.TempPathFactory, lend_base: Callable[[Path], None]) -> Path:
     """A data directory in which `preheat build` has made iris_image."""
     data_dir = tmp_path_factory.mktemp("build") / "data"
+    lend_base(data_dir)
     done = preheat("build", str(context), "-t", "iris_image", "--data-dir", str(data_dir), "--json", timeout_s=280)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["layout"] == str(data_dir / "images")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ HANDLER = "def lambda_handler(event, context):\n    return {said!r}\n"
 
 
 @pytest.fixture(scope="module")
-def images(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def images(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, lend_base: Callable[[Path], None]) -> dict[str, str]:
     """Two images of one base, pushed to repositories of their names; name -> digest."""
     root = tmp_path_factory.mktemp("images")
+    lend_base(root / "data")
     pushed = {}
     for name in ("one", "two"):
         context = root / name
