@@ -14,7 +14,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import cloud, cold, containers, control, live, output, registry, report, snapshot, startup, throughput, warm
+from bench import (
+    cloud,
+    cold,
+    containers,
+    control,
+    freeze,
+    live,
+    output,
+    registry,
+    report,
+    routes,
+    snapshot,
+    startup,
+    throughput,
+    warm,
+)
 from bench.peers import Workload
 from bench.result import Result
 from bench.size import FULL, QUICK, Size
@@ -58,10 +73,12 @@ def with_function(folder: Path, size: Size, place: Place) -> dict[Keys, Measure]
         ("warm_p50_over_fastapi",): lambda: [warm.over_fastapi(*place(), size)],
         ("warm_p50_over_rie",): lambda: [warm.over_rie(*place(), size)],
         ("gateway_overhead_us",): lambda: [warm.gateway_overhead(*place(), size)],
+        ("routes_10k_over_10",): lambda: [routes.many_over_few(*place(), size)],
         ("cold_plain_p50_over_ref",): lambda: [cold.over_reference(*place(), size)],
         ("throughput_c100_over_fastapi_2w",): lambda: [throughput.over_fastapi(*place(), size)],
         ("cold_snapshot_p50_over_ref", "cold_snapshot_p99_ms"): lambda: snapshot.cold_starts(folder, place()[2], size),
         ("env_pss_mb", "live_environments"): lambda: live.live(folder, place()[2], size),
+        ("freeze_thaw_ms",): lambda: [freeze.freeze_and_thaw(folder, place()[2], size)],
     }
 
 
@@ -98,7 +115,7 @@ def show(results: dict[str, Result], errors: dict[str, str]) -> None:
             print("\n".join(output.row(target, results[target.key])))
         elif target.key in errors:
             print(f"{target.key:<32} FAILED: {errors[target.key]}")
-        elif target.issue is not None:
+        elif not target.built:
             print(output.unbuilt(target))
 
 
@@ -109,7 +126,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], metavar="KEY", help="measure this row (repeatable)")
     parser.add_argument("--keep", action="store_true", help="keep the servers' logs and data, and say where")
     options = parser.parse_args()
-    known = {target.key for target in TARGETS if target.issue is None}
+    known = {target.key for target in TARGETS if target.built}
     if unknown := set(options.only) - known:
         parser.error(f"no such row: {', '.join(sorted(unknown))} (rows: {', '.join(sorted(known))})")
     size = QUICK if options.quick else FULL if options.full else Size()

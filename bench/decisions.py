@@ -24,9 +24,12 @@ import msgspec
 
 from bench import peers
 from bench.client import HOST, Connection, http_request, keep_alive_ms
-from bench.cloud import deploy, up
+from bench.cloud import PREHEAT, aws_client, deploy, up
+from bench.faults import faults
+from bench.phases import breakdown
 from bench.processes import free_port, own_environment, running, wait_until_answered
 from bench.stats import percentile
+from bench.throughput import per_second, wrk
 
 ROUNDS = 10
 REQUESTS = 500
@@ -104,6 +107,35 @@ def linger(folder: Path) -> str:
         request = http_request("POST", "/2015-03-31/functions/nothing/invocations", b"{}")
         ours, theirs = alternate(ports[0], ports[1], request, request)
     return said("polling", ours, "sleeping at once", theirs)
+
+
+ONE_AT_A_TIME = """
+from preheat.execution.socket_channel import SocketChannel
+SocketChannel.send_ahead = lambda *_: None
+from preheat.cli.main import main
+main()
+"""
+
+
+def ahead(folder: Path) -> str:
+    """100 connections, two environments: the next request left in a busy runtime's socket, and sent when it is free."""
+    options = ["up", "--max-environments", "2"]
+    runs: tuple[list[float], list[float]] = [], []
+    with contextlib.ExitStack() as stack:
+        paths = []
+        for name, program in (("ahead", [str(PREHEAT)]), ("one", [sys.executable, "-c", ONE_AT_A_TIME])):
+            port, log = free_port(), folder / f"{name}.log"
+            command = [*program, *options, "--port", str(port), "--data-dir", str(folder / name)]
+            process = stack.enter_context(running(command, log))
+            wait_until_answered(process, port, http_request("GET", "/2015-03-31/functions"), log, 30)
+            create(aws_client("lambda", f"http://{HOST}:{port}"))
+            paths.append(port)
+        for _ in range(ROUNDS):
+            for port, seen in zip(paths, runs, strict=True):
+                seen.append(per_second(wrk(port, "/2015-03-31/functions/nothing/invocations", b"{}", 2)))
+    ours, theirs = (median(seen) for seen in runs)
+    figures = f"sent ahead {ours:,.0f} req/s, when free {theirs:,.0f} req/s, ratio {ours / theirs:.2f}"
+    return f"{figures} (n {ROUNDS} runs of 2 s each)"
 
 
 def values(folder: Path) -> str:
@@ -220,7 +252,17 @@ def said(one: str, ours: list[float], other: str, theirs: list[float]) -> str:
     )
 
 
-DECISIONS = {"front": front, "transport": transport, "logs": logs, "burst": burst, "linger": linger, "values": values}
+DECISIONS = {
+    "front": front,
+    "transport": transport,
+    "logs": logs,
+    "burst": burst,
+    "linger": linger,
+    "ahead": ahead,
+    "values": values,
+    "phases": breakdown,
+    "faults": faults,
+}
 
 
 def main(arguments: list[str]) -> None:

@@ -62,7 +62,7 @@ def side(name: str, samples: Sequence[float], unit: str) -> str:
 
 
 def unbuilt(target: Target) -> str:
-    return f"{target.key:<32} not built yet (issue {target.issue}): {target.figure}"
+    return f"{target.key:<32} not built yet: {target.figure}"
 
 
 def latest(results: Mapping[str, Result]) -> dict[str, dict[str, Any]]:

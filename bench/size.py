@@ -20,6 +20,8 @@ class Size:
     snapshot_rounds: int = 12
     snapshot_each: int = 25
     environments: int = 1000
+    freeze_rounds: int = 20
+    freeze_each: int = 25
     report_lines: int = 10_000_000
     report_rounds: int = 3
     blob_mb: int = 500
@@ -27,6 +29,21 @@ class Size:
 
 
 QUICK = Size(
-    5, 100, 2, 3, 5, 5, 20, 3, 3, 10, 100, report_lines=1_000_000, report_rounds=1, blob_mb=100, registry_rounds=2
+    5,
+    100,
+    2,
+    3,
+    5,
+    5,
+    20,
+    3,
+    3,
+    10,
+    100,
+    report_lines=1_000_000,
+    report_rounds=1,
+    blob_mb=100,
+    freeze_rounds=4,
+    registry_rounds=2,
 )
 FULL = Size(environments=2000)
