@@ -16,19 +16,21 @@ from e2e_cloud import ROLE, Cloud, remains
 
 FILES = {
     "lambda_function.py": """
+import os
 import boto3, inner.part, shared
 model = open("/var/task/data.txt").read()
 def lambda_handler(event, context):
     if event == "raise":
         inner.part.fail()
-    return [model, __file__, inner.part.__file__, shared.__file__, boto3.__file__]
+    return [model, __file__, inner.part.__file__, shared.__file__, boto3.__file__, os.environ["PATH"]]
 """,
     "inner/part.py": "import shared\ndef fail():\n    shared.fail()\n",
     "data.txt": "iris",
 }
 LAYER = {"python/shared.py": "def fail():\n    raise ValueError('boom')\n"}
+PATH = "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin"
 TRACE = [
-    '  File "/var/task/lambda_function.py", line 6, in lambda_handler\n    inner.part.fail()\n',
+    '  File "/var/task/lambda_function.py", line 7, in lambda_handler\n    inner.part.fail()\n',
     '  File "/var/task/inner/part.py", line 3, in fail\n    shared.fail()\n',
     "  File \"/opt/python/shared.py\", line 2, in fail\n    raise ValueError('boom')\n",
 ]
@@ -83,7 +85,7 @@ def test_code_layers_and_runtime_are_where_aws_has_them(cloud: Cloud) -> None:
     client.get_waiter("function_active_v2").wait(FunctionName="rooted", Qualifier=version)
     task = ["/var/task/lambda_function.py", "/var/task/inner/part.py"]
     for qualifier in ("$LATEST", version):
-        places = ["iris", *task, "/opt/python/shared.py", "/var/runtime/boto3/__init__.py"]
+        places = ["iris", *task, "/opt/python/shared.py", "/var/runtime/boto3/__init__.py", PATH]
         assert invoke(client, qualifier, None) == places
         assert invoke(client, qualifier, "raise")["stackTrace"] == TRACE
     assert named(cloud.data_dir / "code") == {*task, "/opt/python/shared.py"}  # nothing is renamed at a cold start

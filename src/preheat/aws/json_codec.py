@@ -35,8 +35,10 @@ class Mismatch(AwsError):
 
     def in_java(self) -> AwsError:
         """Recorded: test_put_integration_request_parameter_bool_type, ..._response_invalid_responsetemplates."""
-        name = _JAVA_TYPES.get(self._wanted, self._wanted).rpartition(" ")[2]
-        return malformed(f"class {self._java} can not be converted to an {name}")
+        name = _JAVA_TYPES.get(self._wanted)
+        if name is None:  # a list, map or structure, of which nothing is recorded
+            return self
+        return malformed(f"class {self._java} can not be converted to an {name.rpartition(' ')[2]}")
 
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}

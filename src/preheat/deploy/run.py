@@ -33,13 +33,10 @@ def deploy(
     with spoken(target):
         # First of all, so that a missing cloud or role is known before minutes of building.
         role_arn = clients.iam.get_role(RoleName=plan.role)["Role"]["Arn"]
-        if make_image is not None:
-            image_uri, build_dir = make_image(), ""
-            code, what = {"ImageUri": image_uri}, image_uri
-        else:
-            image_uri, build_dir = None, str(_bundled(plan, target, data_dir, say))
-            code, what = functions.code_argument(target, build_dir), plan.runtime
-        say(f"function {plan.name}: {what}, {plan.memory_mb} MB, role {plan.role}")
+        image_uri = make_image() if make_image is not None else None
+        build_dir = "" if image_uri else str(_bundled(plan, target, data_dir, say))
+        code = {"ImageUri": image_uri} if image_uri else functions.code_argument(target, build_dir)
+        say(f"function {plan.name}: {image_uri or plan.runtime}, {plan.memory_mb} MB, role {plan.role}")
         configuration = functions.put(clients, target, plan, role_arn, code, say)
         say(f"function {plan.name}: {configuration.get('State', 'Active')}")
         published = _publish(plan, target, clients, say) if plan.published else None

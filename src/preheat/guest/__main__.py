@@ -33,7 +33,7 @@ def main() -> None:
     # AWS's order: the task root, layers, the standard library, the runtime's own packages last
     opt = [path for layer in reversed(layers) for path in _opt_python(layer)]
     sys.path[:] = [task_root, *(p for p in extra if p), *opt, "/opt/python", *library, runtime_dir]
-    if layers:
+    if layers != ["/opt"]:  # whose bin is on PATH as it is
         environ["PATH"] += "".join(os.pathsep + os.path.join(layer, "bin") for layer in reversed(layers))
     os.chdir(task_root)
     if custom:

@@ -266,6 +266,31 @@ def test_malformed_json(dispatcher: Dispatcher, body: bytes, message: str) -> No
 
 
 SIGNED = "AWS4-HMAC-SHA256 Credential=AK/20260101/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=0"
+
+
+class RestApis:
+    def put_integration(self, context: Any, params: dict[str, Any]) -> dict[str, Any]:
+        return {"requestTemplates": params["requestTemplates"]}
+
+
+@pytest.mark.parametrize(
+    ("templates", "status", "part"),
+    [
+        ('{"application/json": null}', 201, '"requestTemplates":{"application/json":null}'),
+        ('{"application/json": true}', 400, "class java.lang.Boolean can not be converted to an String"),
+        ('"text"', 400, "STRING_VALUE can not be converted to a map"),
+    ],
+)
+def test_api_gateways_own_words_for_a_wrong_type(templates: str, status: int, part: str) -> None:
+    """Recorded in localstack's test_put_integration_request_parameter_bool_type."""
+    dispatcher = Dispatcher({"apigateway": RestApis()}, region="us-east-1", account_id="000000000000")
+    signature = ("Authorization", SIGNED.format("apigateway"))
+    body = f'{{"type": "MOCK", "requestTemplates": {templates}}}'.encode()
+    path = "/restapis/a/resources/r/methods/GET/integration"
+    answer = ask(dispatcher, HttpRequest("PUT", path, headers=[signature], body=body))
+    assert (answer.status, part in answer.body.decode()) == (status, True)
+
+
 TARGETS = ("Logs_20140328.DescribeLogGroups", "Logs_20140328", "", ".")
 PATHS = ("/", "/2015-03-31/functions", "/2015-03-31/functions/%F0%9F/invocations", "/2015-03-31/functions/a/policy")
 BODIES = (b'{"logGroupNamePrefix":"\\ud800"}', b"Action=GetRole&RoleName=%FF", b"Action=GetRole&RoleName.member.1=x")

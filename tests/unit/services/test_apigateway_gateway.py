@@ -51,6 +51,7 @@ def event(cloud: Cloud) -> Any:
         ("/_aws/execute-api/", "h", None),
         ("/prod/x", "a1.execute-api.localhost:4566", Target("a1", "prod", "/x")),
         ("/prod//x", "A1.execute-api.us-east-1.amazonaws.com", Target("a1", "prod", "//x")),
+        ("//prod/x", "a1.execute-api.localhost", Target("a1", "prod", "/x")),
         ("/", "a1.execute-api.localhost", Target("a1", "", "")),
         ("/prod/x", "localhost:4566", None),
     ],
@@ -350,6 +351,8 @@ def test_changes_are_live_only_after_a_deployment(cloud: Cloud) -> None:
     [
         ('{"statusCode": 200}', "application/json", 204, b""),
         ('{"statusCode": 418}', "application/json", 418, b'{"tea": true}'),
+        ("{ statusCode: 418 }", "application/json", 418, b'{"tea": true}'),  # the CDK's way to write it
+        ("{ status Code: 418 }", "application/json", 500, INTERNAL),
         ('{"statusCode": 500}', "application/json", 204, b""),
         ("{}", "application/json", 500, INTERNAL),
         ('{"statusCode": 200}', "text/csv", 415, b'{"message":"Unsupported Media Type"}'),

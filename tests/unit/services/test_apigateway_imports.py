@@ -131,6 +131,22 @@ paths:
     assert authorizer["authorizerResultTtlInSeconds"] == 60
 
 
+@pytest.mark.parametrize(
+    ("server", "prepended"),
+    [
+        ({"url": "https://x.com/base-url/part/"}, "/base-url/part/test"),
+        ({"url": "https://x.com/{basePath}", "variables": {"basePath": {"default": "v1"}}}, "/v1/test"),
+        ({"url": "https://x.com", "variables": {"basePath": {"default": "/base-var"}}}, "/base-var/test"),
+        ({"url": "https://x.com"}, "/test"),
+    ],
+)
+def test_the_base_path_is_the_servers(cloud: Cloud, server: dict[str, Any], prepended: str) -> None:
+    """localstack's test_import_rest_api_with_base_path_oas30."""
+    paths = {"/test": {"get": {"x-amazon-apigateway-integration": PROXY}}}
+    api = imported(cloud, document(servers=[server], paths=paths), parameters={"basepath": "prepend"})
+    assert cloud.request(api, prepended).status == 200
+
+
 def test_put_overwrites_what_the_next_deployment_serves(cloud: Cloud) -> None:
     api = imported(cloud, document())
     simple = {

@@ -313,7 +313,11 @@ TABLE: list[Row] = [
         integrate("AWS", uri="arn:aws:iam::0000000000:role/service-role/asdf", integrationHttpMethod="POST"),
         (BAD, "AWS ARN for integration must contain path or action"),
     ),
-    ("put_integration, MOCK", integrate("MOCK", uri="http://example.com"), {**INTEGRATION, "type": "MOCK"}),
+    (
+        "put_integration, MOCK",
+        integrate("MOCK", uri="http://example.com", integrationHttpMethod="POST"),
+        {**INTEGRATION, "type": "MOCK"},
+    ),
     (
         "put_integration_response, empty template",
         (
@@ -408,6 +412,11 @@ TABLE: list[Row] = [
         update("usage_plan", patch("add", "/apiStages", "<api>:fake"), usagePlanId="<plan>"),
         (MISSING, "Invalid API Stage {api: <api>, stage: fake} specified for usageplan <plan>"),
     ),
+    (
+        "usage plan, stage that is not in it",
+        update("usage_plan", patch("remove", "/apiStages", "<api>:s"), usagePlanId="<plan>"),
+        (MISSING, "Invalid API Stage {api: <api>, stage: s} specified for usageplan <plan>"),
+    ),
     ("usage plan, unknown", ("get_usage_plan_keys", {"usagePlanId": "bad-id"}), {"items": []}),
 ]
 
@@ -433,3 +442,73 @@ def test_a_canary_is_promoted(account: Account) -> None:
     )
     assert promoted["deploymentId"] == promoted["canarySettings"]["deploymentId"] != account.ids["one"]
     assert (promoted["variables"], promoted["canarySettings"]["percentTraffic"]) == ({"v": "new"}, 0.0)
+
+
+def test_a_model_in_use_names_the_latest_method(account: Account) -> None:
+    """test_put_method_model: a resource below the root is named before the root; an empty description is none."""
+    model = {"restApiId": "<api>", "name": "Used", "contentType": "application/json", "schema": '{"type": "object"}'}
+    made = account.call("create_model", model)
+    emptied = update("model", patch("replace", "/description", ""), restApiId="<api>", modelName="Used")
+    assert account.call(*emptied) == made
+    account.ids["sub"] = account.client.create_resource(
+        restApiId=account.ids["api"], parentId=account.ids["root"], pathPart="test"
+    )["id"]
+    for resource in ("<root>", "<sub>"):
+        method = {"restApiId": "<api>", "resourceId": resource, "httpMethod": "ANY", "authorizationType": "NONE"}
+        account.call("put_method", {**method, "requestModels": {"application/json": "Used"}})
+    deletion = {"restApiId": "<api>", "modelName": "Used"}
+    words = "Cannot delete model 'Used', is referenced in method request: "
+    assert account.call("delete_model", deletion) == ("ConflictException", words + "/test/ANY")
+    account.call("delete_resource", {"restApiId": "<api>", "resourceId": "<sub>"})
+    assert account.call("delete_model", deletion) == ("ConflictException", words + "//ANY")
+
+
+def test_a_deleted_api_leaves_its_usage_plans(account: Account) -> None:
+    """As localstack's fixtures rely on, on AWS: a plan with stages cannot be deleted, one whose API is gone can."""
+    account.call(*update("usage_plan", patch("add", "/apiStages", "<api>:s"), usagePlanId="<plan>"))
+    plan = {"usagePlanId": "<plan>"}
+    assert account.call("delete_usage_plan", plan) == (BAD, "Cannot delete Usage Plan, it has associated API stages")
+    account.call("delete_rest_api", {"restApiId": "<api>"})
+    assert account.call("get_usage_plan", plan)["apiStages"] == []
+    assert account.call("delete_usage_plan", plan) == {}
+
+
+@pytest.mark.parametrize(
+    ("member", "operation", "more"),
+    [
+        ("requestTemplates", "put_integration", {"type": "MOCK"}),
+        ("responseTemplates", "put_integration_response", {"statusCode": "200"}),
+    ],
+)
+def test_templates_on_the_wire(
+    account: Account, monkeypatch: pytest.MonkeyPatch, member: str, operation: str, more: dict[str, Any]
+) -> None:
+    """Null is kept; no text is refused in API Gateway's words (test_put_integration_request_parameter_bool_type,
+    test_integration_response_invalid_responsetemplates). botocore would send none of them."""
+    monkeypatch.setattr(account.client, "_serializer", account.client._serializer._serializer)
+    answers = [
+        account.call(operation, {**GET, **more, member: {"application/json": given}}) for given in (None, True, 1)
+    ]
+    assert answers[0][member] == {"application/json": None}
+    words = "class {} can not be converted to an String"
+    number = "com.amazon.coral.value.json.numbers.TruncatingBigNumber"
+    assert answers[1:] == [
+        ("SerializationException", words.format("java.lang.Boolean")),
+        ("SerializationException", words.format(number)),
+    ]
+
+
+def test_the_account_has_a_role_for_logs(client: Any) -> None:
+    def account(operation: str, **params: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = getattr(client, operation)(**params)
+        return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
+
+    fresh = account("get_account")
+    assert fresh["throttleSettings"] == {"burstLimit": 5000, "rateLimit": 10000.0}
+    assert fresh["features"] == ["UsagePlans"]
+    role = "arn:aws:iam::000000000000:role/logs"
+    changed = account("update_account", patchOperations=[patch("replace", "/cloudwatchRoleArn", role)])
+    assert changed == {**fresh, "cloudwatchRoleArn": role} == account("get_account")
+    with pytest.raises(ClientError, match="Invalid patch path"):
+        client.update_account(patchOperations=[patch("add", "/features/-", "x")])
+    assert account("update_account", patchOperations=[patch("replace", "/cloudwatchRoleArn", "")]) == fresh

@@ -281,11 +281,15 @@ def test_http_with_mappings(cloud: Cloud, target: int) -> None:
         integrationHttpMethod="POST",
         uri=f"http://localhost:{target}/t",
         requestTemplates={JSON: '{"was": $input.body}'},
+        requestParameters={f"integration.request.header.{name}": "'gzip'" for name in ("TE", "Expect", "Age")},
     )
     response = cloud.request(api, "/x", method="PUT", body=b'{"a":1}')
     seen = json.loads(response.body)
     assert (response.status, seen["body"]) == (409, '{"was": {"a":1}}')
     assert (seen["headers"]["Accept"], seen["headers"]["User-Agent"]) == (JSON, f"AmazonAPIGateway_{api}")
+    # test_http_integration_method and test_apigateway_header_remapping_http: the first two are not sent
+    assert {"TE", "Expect", "Accept-Encoding"}.isdisjoint(seen["headers"])
+    assert seen["headers"]["Age"] == "gzip"
 
 
 def test_http_proxy_mappings_as_recorded(cloud: Cloud, target: int) -> None:

@@ -89,6 +89,9 @@ def test_a_role_keeps_what_is_attached_to_it(iam: IamProvider) -> None:
     assert refused(iam, "attach_role_policy", **ROLE, PolicyArn=ARN)[2] == (
         f"Policy {ARN} does not exist or is not attachable."
     )
+    assert refused(iam, "attach_role_policy", **ROLE, PolicyArn="name") == (
+        (400, "InvalidInput", "ARN name is not valid.")  # localstack's test_role_attach_policy
+    )
     iam.delete_role(CONTEXT, ROLE)
 
 

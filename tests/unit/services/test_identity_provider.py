@@ -126,3 +126,25 @@ def test_what_cannot_be_assumed(store: IdentityStore, params: dict[str, Any], co
     with pytest.raises(AwsError) as error:
         StsProvider(store).assume_role(CONTEXT, {"RoleSessionName": "me", **params})
     assert (error.value.code, error.value.message) == (code, message)
+
+
+def test_a_role_as_recorded(store: IdentityStore) -> None:
+    """localstack's test_create_describe_role, test_update_assume_role_policy, test_role_with_path_lifecycle."""
+    iam, role = IamProvider(store), {"RoleName": "r"}
+    made = iam.create_role(CONTEXT, {**role, "AssumeRolePolicyDocument": TRUST_LAMBDA})["Role"]
+    assert "MaxSessionDuration" not in made
+    shown = iam.get_role(CONTEXT, role)["Role"]
+    assert shown == {**made, "MaxSessionDuration": 3600, "RoleLastUsed": {}}
+    assert iam.update_assume_role_policy(CONTEXT, {**role, "PolicyDocument": '{"Statement": []}'}) == {}
+    assert iam.update_role(CONTEXT, {**role, "Description": "d", "MaxSessionDuration": 7200}) == {}
+    iam.tag_role(CONTEXT, {**role, "Tags": [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}]})
+    iam.tag_role(CONTEXT, {**role, "Tags": [{"Key": "a", "Value": "3"}]})
+    iam.untag_role(CONTEXT, {**role, "TagKeys": ["b"]})
+    changed = iam.get_role(CONTEXT, role)["Role"]
+    assert unquote(changed["AssumeRolePolicyDocument"]) == '{"Statement": []}'
+    assert (changed["Description"], changed["MaxSessionDuration"]) == ("d", 7200)
+    tags = [{"Key": "a", "Value": "3"}]
+    assert iam.list_role_tags(CONTEXT, role) == {"Tags": tags, "IsTruncated": False}
+    assert changed["Tags"] == tags
+    with pytest.raises(AwsError, match="invalid Json"):
+        iam.update_assume_role_policy(CONTEXT, {**role, "PolicyDocument": "no"})

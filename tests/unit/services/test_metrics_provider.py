@@ -126,6 +126,9 @@ def test_percentiles_values_with_counts_and_statistic_sets(served: Served) -> No
     client.put_metric_data(Namespace="Mine", MetricData=[{"MetricName": "m", "Timestamp": at, "StatisticValues": kept}])
     (found,) = served.statistics(Statistics=["Sum", "SampleCount"])
     assert (found["Sum"], found["SampleCount"]) == (24, 14)
+    # Both at once are taken, against the reference (localstack's test_put_metric_data_validation on AWS).
+    both = {"MetricName": "both", "Values": [1.0], "StatisticValues": kept}
+    client.put_metric_data(Namespace="Mine", MetricData=[both])
 
 
 def test_units_are_never_mixed_and_seconds_are_kept_on_request(served: Served) -> None:
@@ -300,7 +303,12 @@ def test_wrong_requests_are_refused_in_cloudwatchs_codes(served: Served) -> None
     assert refused(served.statistics, Statistics=["Median"])[0] == "ValidationError"
     many = {"StartTime": NOW - timedelta(days=2), "EndTime": NOW, "Period": 60, "Statistics": ["Sum"]}
     code, message = refused(client.get_metric_statistics, Namespace="Mine", MetricName="m", **many)
-    assert (code, "up to 2,880 datapoints" in message) == ("InvalidParameterCombination", True)
+    assert (code, "up to 2880 datapoints, which exceeds the limit of 1440." in message) == (
+        "InvalidParameterCombination",
+        True,
+    )
+    whole_day = {**many, "StartTime": NOW - timedelta(days=1, microseconds=-1)}  # 1,440 periods, begun within a minute
+    assert client.get_metric_statistics(Namespace="None", MetricName="m", **whole_day)["Datapoints"] == []
     assert refused(served.data, stat("q", "m"), EndTime=NOW - timedelta(hours=1))[0] == "InvalidParameterValue"
     assert refused(served.data, stat("q", "m"), stat("q", "m"))[0] == "ValidationError"
     assert refused(served.data, stat("Q", "m"))[0] == "ValidationError"

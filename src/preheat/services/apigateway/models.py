@@ -187,6 +187,10 @@ class UsagePlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     tags: dict[str, str] | UnsetType = UNSET
 
 
+class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    cloudwatch_role_arn: Text = UNSET
+
+
 class UsagePlanKey(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A key in a plan. `id` is the API key's; `type` is always API_KEY."""
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from preheat.kernel.errors import AwsError
 from preheat.services.apigateway import errors
 from preheat.services.apigateway.models import PlanStage, Quota, Throttle, UsagePlan, present
 from preheat.services.apigateway.patch import Patch, integer, number
@@ -35,8 +36,7 @@ def checked(plan: UsagePlan, store: Store, *, is_new: bool = False) -> UsagePlan
         if api is None or stage.stage not in api.stages:
             if is_new:
                 raise errors.not_found(f"API Stage not found: {stage.api_id}:{stage.stage}")
-            where = f"{{api: {stage.api_id}, stage: {stage.stage}}}"
-            raise errors.not_found(f"Invalid API Stage {where} specified for usageplan {plan.id}")
+            raise _no_stage(plan, stage.api_id, stage.stage)
     if isinstance(plan.quota, Quota) and plan.quota.period not in _PERIODS:
         raise errors.bad_request(f"Quota period must be one of: [{', '.join(_PERIODS)}]")
     return plan
@@ -58,7 +58,7 @@ def patched_plan(plan: UsagePlan, patch: Patch) -> UsagePlan:
             value = patch.value if member == "period" else integer(patch.value)
             return replace(plan, quota=_set(quota, member, value, patch))
         case ("apiStages",):
-            return replace(plan, api_stages=_stages(plan.api_stages, patch))
+            return replace(plan, api_stages=_stages(plan, patch))
         case ("apiStages", name, "throttle", method, member):
             return replace(
                 plan, api_stages=[_throttled(stage, name, method, member, patch) for stage in plan.api_stages]
@@ -82,12 +82,19 @@ def _quota(given: dict[str, Any]) -> Quota:
     return Quota(limit=given.get("limit", 0), offset=given.get("offset", 0), period=given.get("period", ""))
 
 
-def _stages(stages: list[PlanStage], patch: Patch) -> list[PlanStage]:
+def _stages(plan: UsagePlan, patch: Patch) -> list[PlanStage]:
+    """Refusals as recorded (test_usage_plan_crud)."""
     api_id, separator, stage = patch.value.partition(":")
     if not separator:
         raise errors.bad_request("Invalid API Stage specified")
-    kept = [known for known in stages if _name(known) != patch.value]
+    kept = [known for known in plan.api_stages if _name(known) != patch.value]
+    if patch.op == "remove" and len(kept) == len(plan.api_stages):
+        raise _no_stage(plan, api_id, stage)
     return kept if patch.op == "remove" else [*kept, PlanStage(api_id=api_id, stage=stage)]
+
+
+def _no_stage(plan: UsagePlan, api_id: str, stage: str) -> AwsError:
+    return errors.not_found(f"Invalid API Stage {{api: {api_id}, stage: {stage}}} specified for usageplan {plan.id}")
 
 
 def _throttled(stage: PlanStage, name: str, method: str, member: str, patch: Patch) -> PlanStage:

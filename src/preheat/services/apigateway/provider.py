@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from preheat.services.apigateway.account import AccountOperations
 from preheat.services.apigateway.exports import ExportOperations
 from preheat.services.apigateway.imports import ImportOperations
 from preheat.services.apigateway.keys import KeyOperations
@@ -15,6 +16,7 @@ class ApiGatewayProvider(
     ExportOperations,
     UpdateOperations,
     KeyOperations,
+    AccountOperations,
 ):
     """REST APIs v1, by families of operations, each on the same `Store` that the data plane reads from.
 

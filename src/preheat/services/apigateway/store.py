@@ -14,6 +14,7 @@ import msgspec
 
 from preheat.kernel.database import connect
 from preheat.services.apigateway.models import (
+    AccountSettings,
     ApiKey,
     Authorizer,
     CustomResponse,
@@ -63,6 +64,7 @@ ACCOUNT_PARTS: dict[str, type[msgspec.Struct]] = {
     "api_keys": ApiKey,
     "usage_plans": UsagePlan,
     "usage_plan_keys": UsagePlanKey,
+    "settings": AccountSettings,
 }
 """What belongs to the account: attributes of `Store`."""
 
@@ -117,6 +119,7 @@ class Store:
         self.usage_plans: dict[str, UsagePlan] = {}
         self.usage_plan_keys: dict[str, UsagePlanKey] = {}
         """By "<plan id>/<key id>"."""
+        self.settings: dict[str, AccountSettings] = {}
         self.usage: dict[tuple[str, str], dict[str, int]] = {}
         """(plan id, key id) -> requests by day, YYYY-MM-DD."""
         self.keys_changed = 0
