@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 SOURCE = r"""#!%(python)s
-import http.client, http.server, json, os, sys, threading, time
+import http.client, http.server, json, os, socketserver, sys, threading, time
 
 HOST, NAME = os.environ["AWS_LAMBDA_RUNTIME_API"], os.path.basename(sys.argv[0])
 WISH = json.loads(os.environ.get("PROBE", "{}"))
@@ -38,10 +38,13 @@ def listen(identity):
             self.end_headers()
         def log_message(self, *_):
             pass
-    server = http.server.ThreadingHTTPServer(("sandbox.localdomain", 0), Listener)
+    class Server(socketserver.ThreadingTCPServer):  # HTTPServer looks its own name up, which can take seconds
+        daemon_threads = True
+
+    server = Server(("sandbox.localdomain", 0), Listener)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     wish = {"schemaVersion": "2022-12-13", "types": WISH["telemetry"], "buffering": {"timeoutMs": 25},
-            "destination": {"protocol": "HTTP", "URI": "http://sandbox.localdomain:%%d/x" %% server.server_port}}
+            "destination": {"protocol": "HTTP", "URI": "http://sandbox.localdomain:%%d/x" %% server.server_address[1]}}
     say(subscribed=ask("PUT", "/2022-07-01/telemetry", wish, identity)[::2])
 
 done, repeated = threading.Event(), []

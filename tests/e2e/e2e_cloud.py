@@ -238,17 +238,19 @@ def remains(data_dir: Path, limit_s: float = 10.0) -> list[str]:
 def left_over(data_dir: Path) -> list[str]:
     """Processes started for a data directory, mounts below it and control groups of it that still exist."""
     needle = os.fsencode(data_dir)
+    digests = [hashlib.sha256(os.fsencode(data_dir / name)).hexdigest()[:12] for name in ("environments", "containers")]
+    groups = [f"preheat-{digest}".encode() for digest in digests]
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
-                if needle in (entry / "environ").read_bytes() or needle in (entry / "cmdline").read_bytes():
+                told = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
+                if needle in told or any(group in (entry / "cgroup").read_bytes() for group in groups):
                     found.append(f"process {entry.name}: {(entry / 'cmdline').read_bytes()!r}")
             except OSError:
                 continue  # it has just ended
     found += [f"mount {line}" for line in Path("/proc/mounts").read_text().splitlines() if str(data_dir) in line]
-    for name in ("environments", "containers"):
-        digest = hashlib.sha256(os.fsencode(data_dir / name)).hexdigest()[:12]
+    for digest in digests:
         for pattern in (f"preheat-{digest}", f"*/preheat-{digest}"):
             found += [f"control group {path}" for path in _CGROUPS.glob(pattern)]
     return found

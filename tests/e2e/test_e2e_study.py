@@ -209,8 +209,10 @@ def test_its_log_is_joined_to_the_functions_log(cloud: Cloud, stock: Stock, tmp_
     log = report["log"]
     assert log["matched"] + report["unmatched"] == len(stock.served)
     assert report["unmatched"] <= 2  # a machine with much else to do writes some line late
-    # Requests that waited for the same start are answered within the same milliseconds: one may be taken for another.
-    assert abs(cold - report["cold"]) <= 1 + report["unknown"] + report["unmatched"]
+    assert log["cold_in_run"] == cold  # what the lines say is exact, whoever met them
+    # Requests that waited for the same start are answered within the same milliseconds: then it is left open which.
+    assert report["cold"] <= cold <= report["cold"] + report["unknown"] + log["cold_left_over"]
+    assert report["cold"] == cold or report["label_confidence"] < 1
     assert log["outside"] > 0  # the run before is in the same log group
     assert log["matched"] + log["left_over"] + log["outside"] == log["reports"]
     assert log["clock"]["time_zone"] == "UTC+08:00"

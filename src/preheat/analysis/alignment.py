@@ -10,52 +10,34 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from preheat.analysis.clocks import MOST_PAIRS, Clock, candidates, refine
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
-BIN_MS = 20.0
-MOST_BINS = 1 << 24
-LEAST_BINS = 1 << 13
-"""Room for the widest window over which the expected number of meetings is averaged."""
 ZONES_MS = 15 * 3_600_000.0
 """Local times differ from UTC by -12 to +14 hours."""
 SKEW_MS = 600_000.0
 """Two clocks that both claim UTC are not further apart than this."""
 NEIGHBOURS = 6
 """REPORT lines considered on either side of a request's end."""
+CROWD = 64
+"""Requests considered on either side of a cold line: all that wait for a start are answered at its end."""
 NOT_THERE = 9.0
 """Cost (minus logarithm of a likelihood) at which it is likelier that the line is missing."""
 REST_WIDTH = 1.0
 """Standard deviation of the logarithm of the time outside the function: set-up, queues and routes change it by factors,
 so it must only speak where the way back does not."""
-LEAST_SPREAD_MS = 3.0
-"""Both sides write milliseconds, and a busy client writes its line late."""
 TOLERANCE_MS = 5.0
 """What rounding to milliseconds and logging leave between two clocks."""
-MOST_DRIFT = 5e-3
-"""Half a percent: no clock that a machine runs on is worse."""
-FEWEST_FOR_DRIFT = 8
-MOST_PAIRS = 2_000_000
 MOST_ALONE = 5000
+MOST_ODDS = 3.0
+"""Logarithm of the best odds of a line that another pairing would give: the pairs as they stand are nearly the best."""
 CERTAIN = 0.7
 """A label less probable than this is "unknown"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """`offset_ms` at `zero_ms` (client's clock) and `drift` per ms: client time minus log time; `spread_ms` is the
-    robust standard deviation of the rest."""
-
-    offset_ms: float
-    drift: float
-    zero_ms: float
-    spread_ms: float
-
-    def at(self, client_ms: Any) -> Any:
-        return self.offset_ms + self.drift * (client_ms - self.zero_ms)
 
 
 @dataclass(slots=True)
@@ -77,138 +59,12 @@ request's share scatters by about 2, so this is five standard deviations."""
 BLOCKS, BLOCK = 8, 1000
 
 
-def candidates(end_ms: Floats, at_ms: Floats, reach_ms: float, count: int = 4) -> list[float]:
-    """Offsets (client minus log) at which the two series meet best, the best first; `at_ms` sorted."""
-    import numpy as np
-
-    start, stop = float(end_ms.min()) - reach_ms, float(end_ms.max()) + reach_ms
-    near = at_ms[(at_ms >= start) & (at_ms <= stop)]
-    if not len(near) or not len(end_ms):
-        return []
-    # Each from its own beginning: what is correlated is as long as the two together, however far apart they lie.
-    first, base = float(end_ms.min()), float(near.min())
-    span = float(end_ms.max()) - first + float(near.max()) - base + 1
-    width = max(BIN_MS, span / MOST_BINS)
-    size = 1 << int(np.ceil(np.log2(span / width + LEAST_BINS)))
-    client = np.bincount(((end_ms - first) / width).astype(np.int64), minlength=size).astype(float)
-    server = np.bincount(((near - base) / width).astype(np.int64), minlength=size).astype(float)
-    meets = np.fft.irfft(np.fft.rfft(client) * np.conj(np.fft.rfft(server)), size)
-    found: list[tuple[float, float]] = []
-    for bins in (3, 15, 75):
-        found += _peaks(meets, bins, width, float(near.max()) - base, count)
-    best: list[float] = []
-    for _, lag in sorted(found, reverse=True):
-        offset = lag + first - base
-        if all(abs(offset - other) > 10 * BIN_MS for other in best):
-            best.append(offset)
-    return best[: 2 * count]
-
-
-def _peaks(meets: Floats, bins: int, width: float, log_span_ms: float, count: int) -> list[tuple[float, float]]:
-    """(how far above what is expected around it, offset) of the highest places after smoothing over `bins`."""
-    import numpy as np
-
-    size = len(meets)
-    sums = np.concatenate([[0.0], np.cumsum(np.concatenate([meets[-bins:], meets, meets[:bins]]))])
-    smooth = (sums[2 * bins + 1 :] - sums[: -2 * bins - 1])[:size]
-    wide = 40 * bins
-    totals = np.concatenate([[0.0], np.cumsum(np.concatenate([smooth[-wide:], smooth, smooth[:wide]]))])
-    around = ((totals[2 * wide + 1 :] - totals[: -2 * wide - 1]) / (2 * wide + 1))[:size]
-    score = (smooth - around) / np.sqrt(around + 1)
-    lags = np.arange(size) * width
-    lags[lags >= size * width - log_span_ms - 2 * width] -= size * width
-    found = []
-    for _ in range(count):
-        place = int(np.argmax(score))
-        if not np.isfinite(score[place]) or score[place] <= 0:
-            break
-        found.append((float(score[place]), float(lags[place])))
-        score[max(place - 4 * bins, 0) : place + 4 * bins + 1] = -np.inf
-    return found
-
-
-def refine(end_ms: Floats, at_ms: Floats, offset_ms: float, window_ms: float = 2000.0) -> Clock:
-    """The offset to the millisecond, and its drift: where the differences between requests and lines crowd, in
-    windows that shrink."""
-    zero = float(end_ms.min())
-    clock = Clock(offset_ms, 0.0, zero, window_ms / 4)
-    for reach in (window_ms, window_ms / 4, window_ms / 10, window_ms / 10):
-        rest, where = _differences(end_ms, at_ms, clock, reach)
-        if len(rest) < 2:
-            return clock
-        clock = _fit(clock, rest, where, reach)
-    return clock
-
-
-def _differences(end_ms: Floats, at_ms: Floats, clock: Clock, reach_ms: float) -> tuple[Floats, Floats]:
-    """(client end - line - offset, client end) of all pairs within `reach_ms`; fewer requests where lines are dense."""
-    import numpy as np
-
-    expected = end_ms - clock.at(end_ms)
-    first = np.searchsorted(at_ms, expected - reach_ms)
-    held = np.searchsorted(at_ms, expected + reach_ms) - first
-    step = int(held.sum() // MOST_PAIRS) + 1
-    first, held, ends = first[::step], held[::step], end_ms[::step]
-    request = np.repeat(np.arange(len(ends)), held)
-    line = np.arange(len(request)) - np.repeat(np.cumsum(held) - held, held) + first[request]
-    return ends[request] - clock.at(ends[request]) - at_ms[line], ends[request]
-
-
-def _fit(clock: Clock, rest: Floats, where: Floats, reach_ms: float) -> Clock:
-    """Correct the clock by the crowd of the differences, and by a robust line through the crowds of each eighth of the
-    run where a drift makes it much stronger: with few requests a line fits any noise."""
-    import numpy as np
-
-    zero = clock.zero_ms
-    centre, width, strength = _crowd(rest, reach_ms)
-    still = Clock(clock.offset_ms + centre, clock.drift, zero, width)
-    parts = np.minimum(((where - zero) / max(float(where.max()) - zero, 1.0) * 8).astype(int), 7)
-    points = []
-    for part in range(8):
-        inside, at = rest[parts == part], where[parts == part]
-        if len(np.unique(at)) >= FEWEST_FOR_DRIFT:
-            points.append((float(at.mean()) - zero, _crowd(inside, reach_ms)[0]))
-    slopes = [(b[1] - a[1]) / (b[0] - a[0]) for i, a in enumerate(points) for b in points[i + 1 :] if b[0] > a[0]]
-    if len(points) < 4 or not slopes:
-        return still
-    slope = float(np.median(slopes))
-    if abs(clock.drift + slope) > MOST_DRIFT:
-        return still
-    drifting, narrow, stronger = _crowd(rest - slope * (where - zero), reach_ms)
-    if stronger < 1.3 * strength:
-        return still
-    return Clock(clock.offset_ms + drifting, clock.drift + slope, zero, narrow)
-
-
-def _crowd(rest: Floats, reach_ms: float) -> tuple[float, float, float]:
-    """(middle, standard deviation, strength) of the place where more differences meet than lines alone explain: counts
-    in windows of several widths against what an even spread over `reach_ms` gives."""
-    import numpy as np
-
-    counts, _ = np.histogram(rest, bins=int(2 * reach_ms), range=(-reach_ms, reach_ms))
-    sums = np.concatenate([[0], np.cumsum(counts)])
-    best = (0.0, LEAST_SPREAD_MS, -1.0)
-    for width in (4, 9, 18, 36, 72, 144, 288):
-        if width >= len(counts):
-            break
-        held = sums[width:] - sums[:-width]
-        even = len(rest) * width / len(counts)
-        place = int(np.argmax(held))
-        strength = float(held[place] - even) / (even + 1) ** 0.5 / width**0.1  # of equal ones, the narrowest
-        if strength > best[2]:
-            low = place - reach_ms
-            middle = float(np.median(rest[(rest >= low) & (rest <= low + width)]))
-            # A window of 2.8 standard deviations stands out most from an even ground.
-            best = (middle, max(width / 2.8, LEAST_SPREAD_MS), strength)
-    return best
-
-
 def match(end_ms: Floats, response_ms: Floats, log: Any, clock: Clock) -> Join:
     """Pair requests with lines of `log` (a ServerLog): the pair that is best for both sides first, each used once."""
     import numpy as np
 
-    pairs, cost = _pairs(end_ms, response_ms, log, clock)
-    request, line = pairs
+    fit = _Fit(end_ms, response_ms, log, clock)
+    request, line, cost = _pairs(fit)
     report = np.full(len(end_ms), -1, dtype=np.int64)
     taken = np.zeros(len(log), dtype=bool)
     open_pairs = np.flatnonzero(cost < NOT_THERE)
@@ -218,14 +74,13 @@ def match(end_ms: Floats, response_ms: Floats, log: Any, clock: Clock) -> Join:
         np.minimum.at(best_r, r, c)
         np.minimum.at(best_j, j, c)
         chosen = open_pairs[(c == best_r[r]) & (c == best_j[j])]
-        for pair in chosen.tolist() if len(chosen) < 1000 else _without_ties(chosen, request, line):
-            if report[request[pair]] < 0 and not taken[line[pair]]:
-                report[request[pair]] = line[pair]
-                taken[line[pair]] = True
+        chosen = _without_ties(chosen, request, line)
+        report[request[chosen]] = line[chosen]
+        taken[line[chosen]] = True
         open_pairs = open_pairs[(report[request[open_pairs]] < 0) & ~taken[line[open_pairs]]]
     _make_room(report, taken, request, line, cost)
     gain = float((NOT_THERE - cost[report[request] == line]).sum())
-    return Join(clock, report, _cold(len(end_ms), request, line, cost, report, log), gain)
+    return Join(clock, report, _cold(fit, request, line, cost, report), gain)
 
 
 def _make_room(report: Any, taken: Any, request: Any, line: Any, cost: Any) -> None:
@@ -236,11 +91,12 @@ def _make_room(report: Any, taken: Any, request: Any, line: Any, cost: Any) -> N
     usable = np.flatnonzero(cost < NOT_THERE)
     order = usable[np.argsort(request[usable], kind="stable")]
     first = np.searchsorted(request[order], np.arange(len(report) + 1))
-    owner = {int(j): int(r) for r, j in enumerate(report.tolist()) if j >= 0}
+    owner = np.full(len(taken), -1, dtype=np.int64)
+    owner[report[report >= 0]] = np.flatnonzero(report >= 0)
     for alone in np.flatnonzero(report < 0)[:MOST_ALONE].tolist():
         best: tuple[float, int, int] | None = None
         for pair in order[first[alone] : first[alone + 1]].tolist():
-            other = owner.get(int(line[pair]), -1)
+            other = int(owner[line[pair]])
             pairs = order[first[other] : first[other + 1]].tolist() if other >= 0 else []
             held = next((cost[each] for each in pairs if line[each] == line[pair]), 0.0)
             for each in pairs:
@@ -251,52 +107,84 @@ def _make_room(report: Any, taken: Any, request: Any, line: Any, cost: Any) -> N
             _, pair, each = best
             for moved in (each, pair):
                 report[request[moved]] = line[moved]
-                owner[int(line[moved])] = int(request[moved])
+                owner[line[moved]] = request[moved]
                 taken[line[moved]] = True
 
 
-def _without_ties(chosen: Any, request: Any, line: Any) -> list[int]:
+def _without_ties(chosen: Any, request: Any, line: Any) -> Any:
+    """The pairs with no request and no line twice, the first of each kept."""
     import numpy as np
 
     _, first = np.unique(request[chosen], return_index=True)
     kept = chosen[first]
     _, first = np.unique(line[kept], return_index=True)
-    return [int(pair) for pair in kept[first]]
+    return kept[first]
 
 
-def _pairs(end_ms: Floats, response_ms: Floats, log: Any, clock: Clock) -> tuple[tuple[Any, Any], Floats]:
-    """Candidate pairs and their cost, which falls with how well the way back and the rest of the time fit.
+@dataclass(slots=True)
+class _Fit:
+    """How well a request and a line fit. `usual`: logarithm of the usual time outside the function."""
 
-    Both terms are Student's t with four degrees of freedom: a stray value must not outweigh everything else.
-    """
+    end_ms: Floats
+    response_ms: Floats
+    log: Any
+    clock: Clock
+    usual: float = 0.0
+
+    def differences(self, request: Any, line: Any) -> tuple[Floats, Floats, NDArray[np.bool_], NDArray[np.bool_]]:
+        """(way back, time outside the function, whether the environment began to start before the request, whether the
+        two can belong together) of each pair."""
+        import numpy as np
+
+        end_ms, response_ms, log = self.end_ms[request], self.response_ms[request], self.log
+        back = end_ms - self.clock.at(end_ms) - log.at_ms[line]
+        carried = log.carried_ms[line]
+        rest = response_ms - log.duration_ms[line] - carried
+        # An environment may have been started ahead of its request: then only the handler must fit into the response.
+        early = (rest < -TOLERANCE_MS) & (carried > 0) & (response_ms + TOLERANCE_MS >= log.duration_ms[line])
+        possible = ((rest >= -TOLERANCE_MS) | early) & (np.abs(back) < max(12 * self.clock.spread_ms, 100.0))
+        return back, rest, early, possible
+
+    def cost(self, request: Any, line: Any) -> Floats:
+        """Minus logarithm of a likelihood, infinite where the two cannot belong together. Both terms are Student's t
+        with four degrees of freedom: a stray value must not outweigh everything else."""
+        import numpy as np
+
+        back, rest, early, possible = self.differences(request, line)
+        found = 2.5 * np.log1p((back / self.clock.spread_ms) ** 2 / 4)
+        outside = np.log(np.maximum(rest, 0.5))
+        found += np.where(early, 4.0, 2.5 * np.log1p(((outside - self.usual) / REST_WIDTH) ** 2 / 4))
+        return np.where(possible, found, np.inf)
+
+
+def _pairs(fit: _Fit) -> tuple[Any, Any, Floats]:
+    """(request, line, cost) of the pairs that can be; tells `fit` what is usual among them."""
     import numpy as np
 
-    place = np.searchsorted(log.at_ms, end_ms - clock.at(end_ms))
+    end_ms, log = fit.end_ms, fit.log
+    expected = end_ms - fit.clock.at(end_ms)
+    place = np.searchsorted(log.at_ms, expected)
     requests, lines = [], []
     for shift in range(-NEIGHBOURS, NEIGHBOURS):
         index = place + shift
         valid = np.flatnonzero((index >= 0) & (index < len(log)))
         requests.append(valid)
         lines.append(index[valid])
+    order, cold = np.argsort(expected, kind="stable"), np.flatnonzero(log.is_cold)
+    reach = min(CROWD, MOST_PAIRS // (2 * len(cold) + 1))
+    middle = np.searchsorted(expected[order], log.at_ms[cold])
+    for shift in range(-reach, reach):
+        index = middle + shift
+        valid = (index >= 0) & (index < len(order))
+        request, line = order[index[valid]], cold[valid]
+        new = np.abs(line - place[request] + 0.5) > NEIGHBOURS
+        requests.append(request[new])
+        lines.append(line[new])
     request, line = np.concatenate(requests), np.concatenate(lines)
-    back = end_ms[request] - clock.at(end_ms[request]) - log.at_ms[line]
-    carried = log.carried_ms[line]
-    rest = response_ms[request] - log.duration_ms[line] - carried
-    # An environment may have been started ahead of its request: then only the handler must fit into the response.
-    early = (rest < -TOLERANCE_MS) & (carried > 0) & (response_ms[request] + TOLERANCE_MS >= log.duration_ms[line])
-    possible = ((rest >= -TOLERANCE_MS) | early) & (np.abs(back) < max(12 * clock.spread_ms, 100.0))
-    request, line, back, rest, early = (
-        request[possible],
-        line[possible],
-        back[possible],
-        rest[possible],
-        early[possible],
-    )
-    rest = np.log(np.maximum(rest, 0.5))
-    usual = _usual(request, back, rest)
-    cost = 2.5 * np.log1p((back / clock.spread_ms) ** 2 / 4)
-    cost += np.where(early, 4.0, 2.5 * np.log1p(((rest - usual) / REST_WIDTH) ** 2 / 4))
-    return (request, line), cost
+    back, rest, _, possible = fit.differences(request, line)
+    request, line = request[possible], line[possible]
+    fit.usual = _usual(request, back[possible], np.log(np.maximum(rest[possible], 0.5)))
+    return request, line, fit.cost(request, line)
 
 
 def _usual(request: Any, back: Floats, rest: Floats) -> float:
@@ -313,22 +201,37 @@ def _usual(request: Any, back: Floats, rest: Floats) -> float:
     return float(np.median(ordered[densest : densest + held]))
 
 
-def _cold(count: int, request: Any, line: Any, cost: Floats, report: Any, log: Any) -> Floats:
-    """Probability of cold for each request: its candidates weighed by likelihood, a line that fits another request
-    better counting for less."""
+def _cold(fit: _Fit, request: Any, line: Any, cost: Floats, report: Any) -> Floats:
+    """Probability of cold for each request: its own line against each line that it could have had instead.
+
+    What speaks for another line is how little dearer all pairs together would be if the line's request took this one's
+    in exchange. Of requests that fit a cold line alike, each is cold with an equal share, and the shares sum to one.
+    """
     import numpy as np
 
-    owner_cost = np.full(len(log), NOT_THERE)
-    is_owned = report[request] == line
-    owner_cost[line[is_owned]] = cost[is_owned]
-    penalty = np.where(
-        is_owned, 0.0, np.maximum(cost - owner_cost[line], 0.0) + np.where(owner_cost[line] < NOT_THERE, 2.0, 0.0)
-    )
-    weight = np.exp(-cost - penalty)
+    log, count = fit.log, len(report)
+    found = np.where(report >= 0, log.cold[report], 0.5)
+    coldest, warmest = np.zeros(count), np.ones(count)
+    np.maximum.at(coldest, request, log.cold[line])
+    np.minimum.at(warmest, request, log.cold[line])
+    mixed = coldest > warmest
+    kept = mixed[request]  # where all lines say the same there is nothing to weigh
+    request, line, cost = request[kept], line[kept], cost[kept]
+    owner = np.full(len(log), -1, dtype=np.int64)
+    owner[report[report >= 0]] = np.flatnonzero(report >= 0)
+
+    def cost_of(who: Any, which: Any) -> Floats:
+        """Of that pair; where one side is missing, or the two cannot be a pair, what a missing line costs."""
+        return np.where((who >= 0) & (which >= 0), np.minimum(fit.cost(who, which), NOT_THERE), NOT_THERE)
+
+    own, other = report[request], owner[line]
+    now = cost_of(request, own) + np.where(other >= 0, cost_of(other, line), 0.0)
+    then = cost + np.where(other >= 0, cost_of(other, own), 0.0)
+    weight = np.where(own == line, 1.0, np.exp(np.minimum(now - then, MOST_ODDS)))
     total = np.bincount(request, weights=weight, minlength=count)
     cold = np.bincount(request, weights=weight * log.cold[line], minlength=count)
-    found: Floats = np.divide(cold, total, out=np.full(count, 0.5), where=total > 0)
-    return found
+    weighed: Floats = np.divide(cold, total, out=found, where=mixed & (total > 0))
+    return weighed
 
 
 def join(end_ms: Floats, response_ms: Floats, log: Any, *, local: bool) -> Join | None:

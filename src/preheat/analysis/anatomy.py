@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from preheat.analysis.journal import Invocation
 from preheat.analysis.labels import Label, LabelledRequest
-from preheat.analysis.server_log import ServerLog
+from preheat.analysis.server_log import ServerLog, or_zero
 from preheat.analysis.study import Study
-from preheat.kernel.events import InitDone, InvocationDone, Restored
+from preheat.kernel.events import InitDone, Restored
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 SETUP = "connection set-up"
 QUEUE = "waiting"
@@ -57,7 +65,7 @@ def anatomy(item: LabelledRequest, init: InitDone | Restored | None) -> list[Par
     return parts
 
 
-def _waiting(invocation: InvocationDone, init: InitDone | Restored | None) -> list[tuple[str, float]]:
+def _waiting(invocation: Invocation, init: InitDone | Restored | None) -> list[tuple[str, float]]:
     """`wait_ms` taken apart: before the environment began to start, its init, and after that."""
     wait_ms = invocation.wait_ms
     if init is None or not invocation.cold:
@@ -88,38 +96,17 @@ def by_name(parts: list[Part]) -> dict[str, float]:
     return total
 
 
-def from_log(item: LabelledRequest, log: ServerLog, usual_rest_ms: float, usual_setup_ms: float) -> list[Part]:
-    """The parts of a request that was joined to a REPORT line: what the line says of initialisation, restore and
-    handler; of the rest, what a warm request usually needs is the way, and what is more, waiting and provisioning.
-    Set-up is that of the request where it was measured, else `usual_setup_ms` (0 where it opened no connection)."""
-    init_ms, restore_ms = log.init_ms[item.report], log.restore_ms[item.report]
-    known = [(INIT, 0.0 if init_ms != init_ms else float(init_ms))]  # nan is not itself
-    known += [(RESTORE, 0.0 if restore_ms != restore_ms else float(restore_ms))]
-    known += [(HANDLER, float(log.duration_ms[item.report]))]
-    rest_ms = max(item.request.response_ms - sum(length for _, length in known), 0.0)
-    setup_ms = min(usual_setup_ms if item.request.setup_ms is None else item.request.setup_ms, rest_ms)
-    rest_ms -= setup_ms
-    way_ms = min(rest_ms, usual_rest_ms)
-    parts, at_ms = [], 0.0
-    for name, length_ms in [(SETUP, setup_ms), (UNSEEN, rest_ms - way_ms), *known, (REST, way_ms)]:
-        if length_ms > _DUST_MS:
-            parts.append(Part(name, at_ms, length_ms))
-            at_ms += length_ms
-    return parts
-
-
 def cold_anatomies(study: Study) -> list[tuple[LabelledRequest, list[Part]]]:
     """Every cold request of which the server tells something, with its parts, in the order sent."""
     return list(anatomies(study, study.select(Label.COLD)))
 
 
-def anatomies(study: Study, items: Iterable[LabelledRequest]) -> Iterator[tuple[LabelledRequest, list[Part]]]:
+def anatomies(study: Study, items: Sequence[LabelledRequest]) -> Iterator[tuple[LabelledRequest, list[Part]]]:
     """Those of the requests of which the journal or the log tells something, with their parts."""
     if study.log is not None and study.use is not None:
-        usual_ms, setups = _usual_rest_ms(study, study.log), _setups(study)
-        for item in items:
+        for item, lengths_ms in zip(items, log_lengths(study, study.log, items), strict=True):
             if item.report >= 0:
-                yield item, from_log(item, study.log, usual_ms, setups(item))
+                yield item, _in_order(lengths_ms.tolist())
         return
     for item in items:
         if item.invocation is not None:
@@ -127,26 +114,88 @@ def anatomies(study: Study, items: Iterable[LabelledRequest]) -> Iterator[tuple[
             yield item, anatomy(item, study.restored.get(environment) or study.inits.get(environment))
 
 
-def _setups(study: Study) -> Callable[[LabelledRequest], float]:
-    """The set-up to expect of a request: the usual one where it was its user's first, else none."""
+def _in_order(lengths_ms: Sequence[float]) -> list[Part]:
+    parts, at_ms = [], 0.0
+    for name, length_ms in zip(ORDER, lengths_ms, strict=True):
+        if length_ms > 0:
+            parts.append(Part(name, at_ms, length_ms))
+            at_ms += length_ms
+    return parts
+
+
+def lengths(study: Study) -> Floats:
+    """Milliseconds by request (rows, in the order sent) and part (columns, as `ORDER`); 0 where a part is left out or
+    nothing is known: `anatomies` of every request, worked out together, and once for each study."""
+    if study.lengths_ms is None:
+        study.lengths_ms = _lengths(study)
+    return study.lengths_ms
+
+
+def _lengths(study: Study) -> Floats:
+    import numpy as np
+
+    items = study.labelled
+    if study.log is not None and study.use is not None:
+        return log_lengths(study, study.log, items)
+    found = np.zeros((len(items), len(ORDER)))
+    known = np.flatnonzero(np.fromiter((item.invocation is not None for item in items), bool, len(items)))
+    rows = [(item.request.setup_ms or 0.0, i.wait_ms, i.duration_ms) for item in items if (i := item.invocation)]
+    seen_ms = np.array(rows, dtype=float).reshape(-1, 3)
+    response_ms = np.array([items[place].request.response_ms for place in known.tolist()])
+    found[known[:, None], [ORDER.index(name) for name in (SETUP, QUEUE, HANDLER)]] = seen_ms
+    found[known, ORDER.index(REST)] = np.maximum(response_ms - seen_ms.sum(axis=1), 0.0)
+    started = [place for place in known.tolist() if (record := items[place].invocation) and record.cold]
+    for place, (_, parts) in zip(started, anatomies(study, [items[place] for place in started]), strict=True):
+        named = by_name(parts)
+        found[place] = [named.get(name, 0.0) for name in ORDER]
+    found[found <= _DUST_MS] = 0.0
+    return found
+
+
+def log_lengths(study: Study, log: ServerLog, items: Sequence[LabelledRequest]) -> Floats:
+    """The same of requests that were joined to REPORT lines: what the line says of initialisation, restore and handler;
+    of the rest, what a warm request usually needs is the way, and what is more, waiting and provisioning. Set-up is
+    that of the request where it was measured, else the usual one where it was its user's first."""
+    import numpy as np
+
+    report = np.fromiter((item.report for item in items), np.int64, len(items))
+    known = report >= 0
+    line = report[known]
+    response_ms = np.array([item.request.response_ms for item in items if item.report >= 0])
+    server_ms = [or_zero(log.init_ms[line]), or_zero(log.restore_ms[line]), log.duration_ms[line]]
+    rest_ms = np.maximum(response_ms - sum(server_ms), 0.0)
+    setup_ms = np.minimum(_setup_ms(study, [item for item in items if item.report >= 0]), rest_ms)
+    way_ms = np.minimum(rest_ms - setup_ms, _usual_rest_ms(study, log))
+    columns = dict(zip((INIT, RESTORE, HANDLER), server_ms, strict=True))
+    columns |= {SETUP: setup_ms, UNSEEN: rest_ms - setup_ms - way_ms, REST: way_ms}
+    found = np.zeros((len(items), len(ORDER)))
+    for name, lengths_ms in columns.items():
+        found[known, ORDER.index(name)] = lengths_ms
+    found[found <= _DUST_MS] = 0.0
+    return found
+
+
+def _setup_ms(study: Study, items: Sequence[LabelledRequest]) -> Floats:
+    """Each request's set-up as measured; else the usual one where it was its user's first, else none."""
     import numpy as np
 
     first, times = study.setup.first, study.setup.times_ms
-    if first is None or not times:
-        return lambda _: 0.0
-    usual_ms = float(np.median(times))
-    firsts = {id(item) for item, is_first in zip(study.labelled, first.tolist(), strict=True) if is_first}
-    return lambda item: usual_ms if id(item) in firsts else 0.0
+    usual_ms = float(np.median(times)) if times else 0.0
+    firsts = set() if first is None else {id(study.labelled[place]) for place in np.flatnonzero(first).tolist()}
+    expected = (usual_ms if id(item) in firsts else 0.0 for item in items)
+    measured = (item.request.setup_ms for item in items)
+    return np.array([known if ms is None else ms for ms, known in zip(measured, expected, strict=True)], dtype=float)
 
 
 def _usual_rest_ms(study: Study, log: ServerLog) -> float:
     """Median of what a warm request needs beyond its handler, on a connection that was open already."""
     import numpy as np
 
-    first = study.setup.first
-    rests = [
-        item.request.response_ms - float(log.duration_ms[item.report])
-        for place, item in enumerate(study.labelled)
-        if item.label is Label.WARM and item.report >= 0 and not (first is not None and first[place])
-    ]
-    return max(float(np.median(rests)), 0.0) if rests else 0.0
+    warm = np.fromiter((i.label is Label.WARM and i.report >= 0 for i in study.labelled), bool, len(study.labelled))
+    if study.setup.first is not None:
+        warm &= ~study.setup.first
+    chosen = [study.labelled[place] for place in np.flatnonzero(warm).tolist()]
+    if not chosen:
+        return 0.0
+    rests = np.array([i.request.response_ms for i in chosen]) - log.duration_ms[[i.report for i in chosen]]
+    return max(float(np.median(rests)), 0.0)

@@ -9,9 +9,9 @@ from enum import StrEnum
 
 import msgspec
 
-from preheat.analysis.journal import Journal
+from preheat.analysis.journal import Invocation, Journal
 from preheat.analysis.requests_csv import ClientRequest
-from preheat.kernel.events import InvocationDone, Throttled
+from preheat.kernel.events import Throttled
 
 WAITED_MS = 1.0
 """A warm request that stood longer than this before an environment took it is "warm_waited". Handing a
@@ -55,7 +55,7 @@ class Method(StrEnum):
 class LabelledRequest(msgspec.Struct, frozen=True, gc=False):
     request: ClientRequest
     label: Label
-    invocation: InvocationDone | None = None
+    invocation: Invocation | None = None
     """The journal's record of it, where one was found."""
     report: int = -1
     """The number of its REPORT line in the run's log, -1 where none was found."""
@@ -101,8 +101,8 @@ def label_requests(requests: Sequence[ClientRequest], journal: Journal | None) -
     where the function was invoked directly. Exact wherever both sides have the id."""
     if journal is None:
         return [LabelledRequest(request, Label.UNKNOWN) for request in requests]
-    records: dict[str, InvocationDone | Throttled] = {}
-    known: list[InvocationDone | Throttled] = [*journal.throttles, *journal.invocations]
+    records: dict[str, Invocation | Throttled] = {}
+    known: list[Invocation | Throttled] = [*journal.throttles, *journal.invocations]
     for record in known:
         records[record.request_id] = record
         if record.gateway_request_id:
@@ -110,7 +110,7 @@ def label_requests(requests: Sequence[ClientRequest], journal: Journal | None) -
     labelled = []
     for request in requests:
         record_of_it = records.get(request.request_id) if request.request_id else None
-        invocation = record_of_it if isinstance(record_of_it, InvocationDone) else None
+        invocation = record_of_it if isinstance(record_of_it, Invocation) else None
         label = label_of(request, record_of_it)
         sure = 0.0 if label is Label.UNMATCHED else 1.0
         failed = invocation is not None and invocation.status != "ok"
@@ -118,9 +118,9 @@ def label_requests(requests: Sequence[ClientRequest], journal: Journal | None) -
     return labelled
 
 
-def label_of(request: ClientRequest, record: InvocationDone | Throttled | None) -> Label:
+def label_of(request: ClientRequest, record: Invocation | Throttled | None) -> Label:
     """The label of one request of a run that has a journal."""
-    if isinstance(record, InvocationDone):
+    if isinstance(record, Invocation):
         if record.cold:
             return Label.COLD
         if record.status != "ok":

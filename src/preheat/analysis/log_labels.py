@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from preheat.analysis.alignment import CERTAIN, Clock, join
+from preheat.analysis.alignment import CERTAIN, join
+from preheat.analysis.clocks import Clock
 from preheat.analysis.connections import Setup
 from preheat.analysis.labels import Label, LabelledRequest, Method, refusal
-from preheat.analysis.leftovers import pair_leftovers
+from preheat.analysis.leftovers import doubt_by_cold_lines, pair_leftovers
 from preheat.analysis.requests_csv import ClientRequest
 from preheat.analysis.server_log import OK, ServerLog
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
 
 EDGE_MS = 2000.0
 """Lines this close to the run's first and last request still count as its time."""
@@ -26,6 +35,8 @@ class LogUse:
     left_over: int
     cold_left_over: int
     outside: int
+    cold_matched: int
+    """Cold lines that a request has, however sure it is that it was this one."""
     clock: Clock | None = None
     chance: float = 0.0
 
@@ -39,16 +50,16 @@ def label_by_log(
 
 def _by_id(requests: Sequence[ClientRequest], log: ServerLog) -> tuple[list[LabelledRequest], LogUse] | None:
     """A function invoked directly answers with the request id that its log bears; API Gateway answers with its own."""
+    import numpy as np
+
     if log.request_ids is None:
         return None
     lines = {request_id: index for index, request_id in enumerate(log.request_ids)}
     found = [lines.get(request.request_id, -1) if request.request_id else -1 for request in requests]
     if not any(index >= 0 for index in found):
         return None
-    labelled = [
-        _labelled(request, index, float(log.cold[index]) if index >= 0 else 0.0, log, Method.REQUEST_ID)
-        for request, index in zip(requests, found, strict=True)
-    ]
+    line = np.array(found, dtype=np.int64)
+    labelled = _labelled(requests, line, np.where(line >= 0, log.cold[line], 0.0), log, Method.REQUEST_ID)
     used = {index for index in found if index >= 0}
     return labelled, _use(log, used, requests, Method.REQUEST_ID, None, 0.0)
 
@@ -69,30 +80,38 @@ def _by_time(
     found = join(end_ms, response_ms, log, local=local)
     if found is None:
         return None
-    pair_leftovers(found, end_ms, np.array([requests[index].response_ms for index in open_]), log)
-    line = dict(zip(open_, found.report.tolist(), strict=True))
-    cold = dict(zip(open_, found.cold.tolist(), strict=True))
-    labelled = [
-        _labelled(request, line.get(index, -1), cold.get(index, 0.0), log, Method.LOG_JOIN)
-        for index, request in enumerate(requests)
-    ]
-    used = {index for index in line.values() if index >= 0}
+    measured_ms = np.array([requests[index].response_ms for index in open_])
+    pair_leftovers(found, end_ms, measured_ms, log)
+    doubt_by_cold_lines(found, end_ms, measured_ms, log)
+    line, cold = np.full(len(requests), -1, dtype=np.int64), np.zeros(len(requests))
+    line[open_], cold[open_] = found.report, found.cold
+    labelled = _labelled(requests, line, cold, log, Method.LOG_JOIN)
+    used = set(line[line >= 0].tolist())
     return labelled, _use(log, used, requests, Method.LOG_JOIN, found.clock, found.chance)
 
 
-def _labelled(request: ClientRequest, line: int, cold: float, log: ServerLog, method: Method) -> LabelledRequest:
-    if line < 0:
-        label = refusal(request)
-        if label is None:
-            return LabelledRequest(request, Label.UNMATCHED, method=method)
-        return LabelledRequest(request, label, method=method, probability=1.0)
-    failed = int(log.status[line]) != OK
-    is_cold = bool(log.cold[line] > 0.5)
-    probability = cold if is_cold else 1 - cold
-    if probability < CERTAIN:
-        return LabelledRequest(request, Label.UNKNOWN, None, line, method, max(cold, 1 - cold), failed)
-    label = Label.COLD if is_cold else Label.FAILED_IN_FUNCTION if failed else Label.WARM
-    return LabelledRequest(request, label, None, line, method, probability, failed)
+def _labelled(
+    requests: Sequence[ClientRequest], line: Integers, cold: Floats, log: ServerLog, method: Method
+) -> list[LabelledRequest]:
+    """`line` holds each request's REPORT line or -1, `cold` its probability of cold."""
+    import numpy as np
+
+    is_cold, failed = log.is_cold[line], log.status[line] != OK
+    sure = np.where(is_cold, cold, 1 - cold)
+    columns = (line.tolist(), cold.tolist(), sure.tolist(), is_cold.tolist(), failed.tolist())
+    labelled = []
+    for request, place, chance, probability, met_cold, has_failed in zip(requests, *columns, strict=True):
+        if place < 0:
+            label = refusal(request)
+            known = Label.UNMATCHED if label is None else label
+            labelled.append(LabelledRequest(request, known, None, -1, method, 0.0 if label is None else 1.0))
+        elif probability < CERTAIN:
+            doubt = max(chance, 1 - chance)
+            labelled.append(LabelledRequest(request, Label.UNKNOWN, None, place, method, doubt, has_failed))
+        else:
+            label = Label.COLD if met_cold else Label.FAILED_IN_FUNCTION if has_failed else Label.WARM
+            labelled.append(LabelledRequest(request, label, None, place, method, probability, has_failed))
+    return labelled
 
 
 def _use(
@@ -114,5 +133,12 @@ def _use(
     free[list(used)] = False
     left = free & inside
     return LogUse(
-        method, len(used), int(left.sum()), int((left & log.is_cold).sum()), int((free & ~inside).sum()), clock, chance
+        method=method,
+        matched=len(used),
+        left_over=int(left.sum()),
+        cold_left_over=int((left & log.is_cold).sum()),
+        outside=int((free & ~inside).sum()),
+        cold_matched=int((~free & log.is_cold).sum()),
+        clock=clock,
+        chance=chance,
     )

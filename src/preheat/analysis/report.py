@@ -15,7 +15,7 @@ from preheat.analysis.decomposition import write_labels
 from preheat.analysis.figures import draw_all
 from preheat.analysis.notebook import write_notebook
 from preheat.analysis.page import render_page
-from preheat.analysis.run_folder import LABELS, SOURCES, is_own_output, read_inputs
+from preheat.analysis.run_folder import LABELS, SOURCES, input_bytes, is_own_output, read_inputs
 from preheat.analysis.study import Study, make_study
 from preheat.analysis.summary import summarise
 
@@ -73,7 +73,7 @@ def write_report(
 
 
 def _add_notebook(paths: list[Path], home: Path, summary: dict[str, Any], progress: Callable[[str], None]) -> None:
-    if sum(path.stat().st_size for path in paths if path.is_file()) > MOST_FOR_NOTEBOOK_BYTES:
+    if input_bytes(paths) > MOST_FOR_NOTEBOOK_BYTES:
         text = "The inputs are too large to be read again in a notebook: none was written."
         summary["warnings"].append({"code": "notebook-left-out", "message": text})
         return

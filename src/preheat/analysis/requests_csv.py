@@ -6,7 +6,10 @@ import csv
 import io
 import math
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import BinaryIO
 
 import msgspec
 
@@ -77,20 +80,29 @@ class RequestTable:
     torn: bool = False
 
 
-def parse_requests(data: bytes) -> RequestTable:
-    """Read `requests.csv`; bytes that are not UTF-8 become U+FFFD.
+def parse_requests(data: bytes | BinaryIO) -> RequestTable:
+    """Read `requests.csv`, bytes or a file opened for them; bytes that are not UTF-8 become U+FFFD.
 
     Raises ValueError where the header lacks a column that the analysis cannot do without.
     """
-    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", errors="replace", newline=""))
+    source = io.BytesIO(data) if isinstance(data, bytes) else data
+    with io.TextIOWrapper(source, encoding="utf-8-sig", errors="replace", newline="") as text:
+        table = _parse(text)
+    table.rows.sort(key=lambda request: (request.start_s, request.index))
+    return table
+
+
+def _parse(text: Iterable[str]) -> RequestTable:
+    reader = csv.reader(text)
     table = RequestTable()
     last_bad = False
     try:
         header = next(reader, [])
         if header and (missing := _NEEDED - set(header)):
             raise ValueError(f"requests.csv has no column {', '.join(sorted(missing))}")
+        cells = itemgetter(*(header.index(name) if name in header else len(header) for name in COLUMNS))
         for values in filter(None, reader):
-            request = _parse_row(dict(zip(header, values, strict=False))) if len(values) == len(header) else None
+            request = _parse_row(*cells([*values, ""])) if len(values) == len(header) else None
             last_bad = request is None
             if request is not None:
                 table.rows.append(request)
@@ -102,29 +114,45 @@ def parse_requests(data: bytes) -> RequestTable:
     if last_bad:
         table.torn = True
         table.bad_rows.pop()
-    table.rows.sort(key=lambda request: (request.start_s, request.index))
     return table
 
 
-def _parse_row(text: dict[str, str]) -> ClientRequest | None:
+def _parse_row(
+    index: str,
+    user: str,
+    method: str,
+    name: str,
+    url: str,
+    intended_start_s: str,
+    start_s: str,
+    connection: str,
+    connect_ms: str,
+    tls_ms: str,
+    response_ms: str,
+    status: str,
+    size_bytes: str,
+    request_id: str,
+    error: str,
+) -> ClientRequest | None:
+    """One row's cells in the order of `COLUMNS`, "" for a column that the file lacks; None where they make no sense."""
     try:
         return ClientRequest(
-            index=int(text["index"]),
-            start_s=_number(text["start_s"]),
-            response_ms=_number(text["response_ms"]),
-            status=int(text["status"] or 0),
-            request_id=text["request_id"].strip(),
-            error=text.get("error", ""),
+            int(index),
+            _number(start_s),
+            _number(response_ms),
+            int(status or 0),
+            request_id.strip(),
+            error,
             # One object for each value: of a million rows nearly all share these.
-            user=sys.intern(text.get("user", "")),
-            method=sys.intern(text.get("method", "")),
-            name=sys.intern(text.get("name", "")),
-            url=sys.intern(text.get("url", "")),
-            intended_start_s=_optional(text.get("intended_start_s", "")),
-            connection=sys.intern(text.get("connection", "")) or "unknown",
-            connect_ms=_optional(text.get("connect_ms", "")),
-            tls_ms=_optional(text.get("tls_ms", "")),
-            size_bytes=int(text.get("bytes") or 0),
+            sys.intern(user),
+            sys.intern(method),
+            sys.intern(name),
+            sys.intern(url),
+            _optional(intended_start_s),
+            sys.intern(connection) or "unknown",
+            _optional(connect_ms),
+            _optional(tls_ms),
+            int(size_bytes or 0),
         )
     except ValueError:
         return None

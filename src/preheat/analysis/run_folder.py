@@ -11,6 +11,7 @@ from typing import Any
 from preheat.analysis.inputs.locust_log import Ramp
 from preheat.analysis.inputs.locust_tables import LocustTables, combined
 from preheat.analysis.inputs.sniff import Kind, Source, open_source
+from preheat.analysis.inputs.text import open_bytes, read_bytes
 from preheat.analysis.journal import Journal, parse_journal
 from preheat.analysis.requests_csv import RequestTable, parse_requests
 from preheat.analysis.server_log import ServerLog, join_logs
@@ -117,6 +118,12 @@ def _files(folder: Path, depth: int = 0) -> Iterable[Path]:
             yield path
 
 
+def input_bytes(paths: Sequence[Path]) -> int:
+    """The size of all files that `read_inputs` would look into."""
+    files = (file for path in _expanded(paths) for file in (_files(path) if path.is_dir() else [path]))
+    return sum(file.stat().st_size for file in files)
+
+
 def is_own_output(path: Path) -> bool:
     """Whether a report of ours wrote the file; `report.html` is also what many call Locust's."""
     if path.name != "report.html":
@@ -133,13 +140,15 @@ def _take(
         return
     if source.kind is Kind.REQUESTS:
         try:
-            rows.append(parse_requests(source.data))
+            with open_bytes(file) as data:
+                rows.append(parse_requests(data))
         except ValueError as error:
             raise PreheatError(f"{file}: {error}") from None
     elif source.kind is Kind.JOURNAL:
-        journals.append(parse_journal(source.data))
+        with open_bytes(file) as data:
+            journals.append(parse_journal(data))
     elif source.kind is Kind.RUN:
-        run.info = run.info or _read_info(file, source.data)
+        run.info = run.info or _read_info(file, read_bytes(file))
         return
     elif source.tables is not None:
         run.tables_read.append(source.tables)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 WARM_LABELS = (Label.WARM, Label.WARM_WAITED)
+_CODES = {label: number for number, label in enumerate(Label)}
 
 
 @dataclass
@@ -43,6 +44,8 @@ class Study:
     setup: Setup = field(default_factory=Setup)
     restored: dict[str, Restored] = field(default_factory=dict)
     """The restore of each environment that came from a snapshot."""
+    lengths_ms: Floats | None = field(default=None, repr=False)
+    """What `anatomy.lengths` has worked out."""
     _series: dict[tuple[Label, ...], tuple[Floats, Floats]] = field(default_factory=dict, repr=False)
     """What `series` has worked out: of ten million lines it takes a tenth of a second each time."""
 
@@ -81,9 +84,12 @@ class Study:
     @cached_property
     def counts(self) -> Counter[Label]:
         """Requests by label."""
+        import numpy as np
+
         log = self.log_only
         if log is None:
-            return Counter(item.label for item in self.labelled)
+            numbers = np.bincount(self._codes, minlength=len(_CODES)).tolist()
+            return Counter({label: number for label, number in zip(_CODES, numbers, strict=True) if number})
         cold, failed = log.is_cold, log.status != OK
         return Counter(
             {
@@ -101,12 +107,49 @@ class Study:
         known = [i.probability for i in self.labelled if i.label not in (Label.UNKNOWN, Label.UNMATCHED)]
         return round(sum(known) / len(known), 4) if known and self.method is not Method.NONE else 0.0
 
+    @cached_property
+    def _codes(self) -> NDArray[np.int8]:
+        """The label of each request as its place in `_CODES`."""
+        import numpy as np
+
+        return np.fromiter((_CODES[item.label] for item in self.labelled), np.int8, len(self.labelled))
+
+    @cached_property
+    def _served(self) -> NDArray[np.bool_]:
+        import numpy as np
+
+        return np.fromiter((item.served for item in self.labelled), bool, len(self.labelled))
+
+    @cached_property
+    def _answered(self) -> NDArray[np.bool_]:
+        import numpy as np
+
+        return np.fromiter((item.request.status != 0 for item in self.labelled), bool, len(self.labelled))
+
+    @cached_property
+    def _sent(self) -> tuple[Floats, Floats]:
+        """(seconds since the run began, milliseconds) of each request."""
+        import numpy as np
+
+        count = len(self.labelled)
+        at = np.fromiter((item.request.start_s for item in self.labelled), float, count) - self.start_s
+        return at, np.fromiter((item.request.response_ms for item in self.labelled), float, count)
+
+    def is_label(self, *labels: Label) -> NDArray[np.bool_]:
+        """Which requests have one of the labels."""
+        import numpy as np
+
+        return np.isin(self._codes, [_CODES[label] for label in labels])
+
+    def _items(self, chosen: NDArray[np.bool_]) -> list[LabelledRequest]:
+        return [self.labelled[place] for place in chosen.nonzero()[0].tolist()]
+
     def select(self, *labels: Label) -> list[LabelledRequest]:
-        return [item for item in self.labelled if item.label in labels]
+        return self._items(self.is_label(*labels))
 
     def served(self, *labels: Label) -> list[LabelledRequest]:
         """Those of the labels that the function served without failing, to be timed."""
-        return [item for item in self.labelled if item.label in labels and item.served]
+        return self._items(self.is_label(*labels) & self._served)
 
     def times_ms(self, *labels: Label) -> Floats:
         """Response times at the client of `served(*labels)`; the function's own where no client tells."""
@@ -127,9 +170,8 @@ class Study:
                 return np.empty(0), np.empty(0)
             good = log.status == OK
             return self._log_series(log, good if all(wanted) else good & (log.is_cold == wanted[0]))
-        items = self.served(*labels)
-        at = np.fromiter((item.request.start_s for item in items), dtype=float, count=len(items)) - self.start_s
-        return at, np.fromiter((item.request.response_ms for item in items), dtype=float, count=len(items))
+        chosen = self.is_label(*labels) & self._served
+        return self._sent[0][chosen], self._sent[1][chosen]
 
     @cached_property
     def answered(self) -> tuple[Floats, Floats]:
@@ -138,9 +180,7 @@ class Study:
 
         if (log := self.log_only) is not None:
             return self._log_series(log, np.ones(len(log), dtype=bool))
-        items = [item.request for item in self.labelled if item.request.status]
-        at = np.fromiter((item.start_s for item in items), dtype=float, count=len(items)) - self.start_s
-        return at, np.fromiter((item.response_ms for item in items), dtype=float, count=len(items))
+        return self._sent[0][self._answered], self._sent[1][self._answered]
 
     def _log_series(self, log: ServerLog, chosen: NDArray[np.bool_]) -> tuple[Floats, Floats]:
         times = log.duration_ms[chosen] + log.carried_ms[chosen]
@@ -158,8 +198,9 @@ class Study:
             held = max(int(np.ceil(len(log) * share)), 1)
             cold = int(log.is_cold[np.argpartition(log.duration_ms + log.carried_ms, -held)[-held:]].sum())
             return Counter({key: value for key, value in (("cold", cold), ("warm", held - cold)) if value})
-        answered = sorted((item for item in self.labelled if item.request.status), key=lambda i: -i.request.response_ms)
-        return Counter(str(item.label) for item in answered[: -int(-len(answered) * share // 1)])
+        places = np.flatnonzero(self._answered)
+        slowest = places[np.argsort(-self._sent[1][places], kind="stable")][: -int(-len(places) * share // 1)]
+        return Counter(str(self.labelled[place].label) for place in slowest.tolist())
 
 
 def load_study(*paths: Path | str) -> Study:

@@ -202,6 +202,7 @@ def _log(study: Study) -> dict[str, Any] | None:
         "matched": None,
         "left_over": None,
         "cold_left_over": None,
+        "cold_in_run": None,
         "outside": None,
         "clock": None,
     }
@@ -210,6 +211,7 @@ def _log(study: Study) -> dict[str, Any] | None:
             "matched": use.matched,
             "left_over": use.left_over,
             "cold_left_over": use.cold_left_over,
+            "cold_in_run": use.cold_matched + use.cold_left_over,
             "outside": use.outside,
         }
         if use.clock is not None:

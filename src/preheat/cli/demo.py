@@ -98,7 +98,8 @@ def command(
         if snapstart:
             _study(say, running, project, name, load, with_snapshot, *way.options, "--snapstart")
             say("comparing the two runs")
-            _call("compare", [str(run), str(with_snapshot)])
+            compared = with_snapshot / "preheat-compare"
+            _call("compare", [str(run), str(with_snapshot), "--out", str(compared)])
             _draw_comparison([run, with_snapshot])
     finally:
         say("stopping everything")
@@ -106,6 +107,8 @@ def command(
     click.echo(f"stopped; {time.monotonic() - began:.0f} s in all")
     for folder in (run, with_snapshot) if snapstart else (run,):
         click.echo(f"open {folder / 'report.html'}; the figures are in {folder / 'figures'}")
+    if snapstart:
+        click.echo(f"open {compared / 'compare.html'}: the two runs side by side")
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ class Extensions:
     ) -> None:
         self.function = function
         self.telemetry = Telemetry(function.log_format == "JSON")
+        self._announced = False
         self.closing: str | None = None
         """Why SHUTDOWN is under way (shutdownReason)."""
         self._paths = paths
@@ -220,7 +221,7 @@ class Extensions:
     def next(self, extension: Extension, deliver: Callable[[Event], None]) -> None:
         """It asks for the next event: done with the one before."""
         extension.state, extension.waiting = "Ready", deliver
-        if self.closing is not None:
+        if self._announced:
             self._send("SHUTDOWN", self._shutdown_event())
         elif self.idle and self._then is not None:
             then, self._then = self._then, None
@@ -275,7 +276,8 @@ class Extensions:
             internal = any(not each.external for each in self._all)
             await _within(self._runtime_ended.wait(), _RUNTIME_SHARE_S[internal])
             self._supervisor.kill_runtime()
-        await _within(self.telemetry.flush(), deadline - loop.time())
+        await _within(self.telemetry.flush(), deadline - loop.time())  # they may end as soon as they are told
+        self._announced = True
         self._send("SHUTDOWN", self._shutdown_event())
         await _within(self._all_ended(), deadline - loop.time())
         self.close()

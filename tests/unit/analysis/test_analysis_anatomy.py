@@ -9,17 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preheat.analysis import anatomy
+from preheat.analysis.journal import Invocation
 from preheat.analysis.labels import Label, LabelledRequest
 from preheat.analysis.requests_csv import ClientRequest
-from preheat.kernel.events import InitDone, InvocationDone
+from preheat.kernel.events import InitDone
 
 
 def cold(*, response_ms: float, wait_ms: float, duration_ms: float, setup_ms: float | None = None) -> LabelledRequest:
-    ids = {"request_id": "r", "gateway_request_id": None, "function": "iris", "version": "1", "environment": "e"}
-    clock = {"received_ns": 0, "started_ns": 0, "finished_ns": 0, "wait_ms": wait_ms, "duration_ms": duration_ms}
+    ids = {"request_id": "r", "gateway_request_id": None, "environment": "e"}
+    clock = {"wait_ms": wait_ms, "duration_ms": duration_ms}
     costs = {"init_ms": None, "billed_ms": 1, "memory_mb": 512, "max_memory_mb": 126}
-    end = {"status": "ok", "error_type": None, "log_group": "g", "log_stream": "s"}
-    invocation = InvocationDone(at_ms=1000.0, cold=True, **ids, **clock, **costs, **end)  # type: ignore[arg-type]
+    end = {"status": "ok", "error_type": None}
+    invocation = Invocation(at_ms=1000.0, cold=True, **ids, **clock, **costs, **end)  # type: ignore[arg-type]
     return LabelledRequest(ClientRequest(0, 1.0, response_ms, 200, connect_ms=setup_ms), Label.COLD, invocation)
 
 

@@ -11,7 +11,7 @@ from analysis_cases import Case
 from synthetic_aws import make_aws_run
 
 from preheat.analysis import decomposition
-from preheat.analysis.anatomy import HANDLER, INIT, ORDER, QUEUE
+from preheat.analysis.anatomy import HANDLER, INIT, ORDER, QUEUE, anatomies, by_name, lengths
 from preheat.analysis.reading import explanation
 from preheat.analysis.report import write_report
 from preheat.analysis.study import load_study
@@ -73,17 +73,21 @@ def test_requests_of_which_no_server_tells_are_listed_all_the_same(cases: dict[s
     assert not (tmp_path / "none.csv").exists()
 
 
-def test_of_many_requests_every_cold_one_is_taken_apart(
-    cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    case = cases["typical"]
-    monkeypatch.setattr(decomposition, "MOST_ROWS", 50)
-    some, every = decomposition.decomposition(case.study), case.summary["decomposition"]
-    assert some is not None
-    assert some["one_of"] > 1
-    assert some["cold"] == every["cold"]
-    assert 20 < some["warm"]["n"] + some["warm_waited"]["n"] <= 50
-    assert some["warm"]["mean_ms"][HANDLER] == pytest.approx(every["warm"]["mean_ms"][HANDLER], rel=0.2)
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", ["own", "joined", "by id", "all cold"])
+def test_all_together_are_taken_apart_as_one_by_one(kind: str, seed: int, tmp_path: Path) -> None:
+    if kind in ("own", "all cold"):
+        synthetic.make_run(seed=seed, users=20, run_time_s=15, always_cold=kind == "all cold").write(tmp_path)
+    else:
+        run = make_aws_run(seed=seed, prewarmed=seed, users=15, run_time_s=15)
+        (tmp_path / "log.csv").write_text(run.insights_csv())
+        (tmp_path / "requests.csv").write_text(run.requests_csv(setup=seed % 2 == 0, ids=kind == "by id"))
+    study = load_study(tmp_path)
+    told = {id(item): by_name(parts) for item, parts in anatomies(study, study.labelled)}
+    assert told
+    for item, row in zip(study.labelled, lengths(study).tolist(), strict=True):
+        found = {name: ms for name, ms in zip(ORDER, row, strict=True) if ms}
+        assert found == pytest.approx(told.get(id(item), {}), abs=1e-6)
 
 
 def test_labels_are_never_read_as_a_run(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preheat.analysis.journal import Journal, parse_journal
+from preheat.analysis.journal import Invocation, Journal, parse_journal
 from preheat.analysis.labels import WAITED_MS, Accounting, Label, account, label_of, label_requests
 from preheat.analysis.requests_csv import ClientRequest
-from preheat.kernel.events import EnvironmentStarted, InvocationDone, Throttled
+from preheat.kernel.events import EnvironmentStarted, Throttled
 
 
 def request(status: int = 200, request_id: str = "g-1", error: str = "") -> ClientRequest:
@@ -21,25 +21,18 @@ def request(status: int = 200, request_id: str = "g-1", error: str = "") -> Clie
 
 def invocation(
     *, cold: bool = False, wait_ms: float = 0.1, status: str = "ok", environment: str = "e1", number: int = 1
-) -> InvocationDone:
-    return InvocationDone(
+) -> Invocation:
+    return Invocation(
         at_ms=1.0,
         request_id=f"l-{number}",
         gateway_request_id=f"g-{number}",
         environment=environment,
-        function="iris",
-        version="$LATEST",
         cold=cold,
-        received_ns=0,
-        started_ns=0,
-        finished_ns=0,
         init_ms=None,
         billed_ms=3,
         memory_mb=512,
         max_memory_mb=126,
         error_type=None,
-        log_group="/aws/lambda/iris",
-        log_stream="s",
         wait_ms=wait_ms,
         duration_ms=3.0,
         status=status,
@@ -74,9 +67,7 @@ THROTTLE = Throttled(1.0, request_id="l-1", gateway_request_id="g-1", function="
         (request(200, ""), None, Label.UNMATCHED),
     ],
 )
-def test_the_label_follows_the_record(
-    sent: ClientRequest, record: InvocationDone | Throttled | None, label: Label
-) -> None:
+def test_the_label_follows_the_record(sent: ClientRequest, record: Invocation | Throttled | None, label: Label) -> None:
     assert label_of(sent, record) is label
 
 

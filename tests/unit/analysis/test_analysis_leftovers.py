@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from synthetic_aws import AwsRun, make_aws_run
 
-from preheat.analysis.alignment import Clock, Join
+from preheat.analysis.alignment import Join
+from preheat.analysis.clocks import Clock
 from preheat.analysis.connections import Setup
 from preheat.analysis.inputs.lambda_lines import Event, read_events
 from preheat.analysis.leftovers import SURE, pair_leftovers

@@ -84,7 +84,8 @@ def test_snapstart_is_a_second_run_at_the_same_load_and_a_comparison(
     plain, snapshot = ([call for call in stage.every if call[0] == name] for name in ("deploy", "load"))
     assert [("--snapstart" in call) for call in plain] == [False, True]
     assert snapshot[1] == ["run-snapstart" if word == "run" else word for word in snapshot[0]]
-    assert stage.calls["compare"] == ["run", "run-snapstart"]
+    assert stage.calls["compare"] == ["run", "run-snapstart", "--out", "run-snapstart/preheat-compare"]
+    assert "open run-snapstart/preheat-compare/compare.html" in shown.output
     assert "run/report.html" in shown.output
     assert "run-snapstart/report.html" in shown.output
 

@@ -29,10 +29,9 @@ class Kind(Enum):
 
 @dataclass(slots=True)
 class Source:
-    """A file's kind and what was read from it; `data` only for our own kinds."""
+    """A file's kind and what was read from it; our own kinds are read by those who take them."""
 
     kind: Kind
-    data: bytes = b""
     locust: LocustLog | None = None
     tables: LocustTables | None = None
     log: ServerLog | None = None
@@ -42,7 +41,7 @@ def open_source(path: Path) -> Source:
     """Read a file as what it is; `Kind.OTHER` if it has nothing to do with a run."""
     ours = {"requests.csv": Kind.REQUESTS, "journal.jsonl": Kind.JOURNAL, "run.json": Kind.RUN}
     if path.name in ours:
-        return Source(ours[path.name], read_bytes(path))
+        return Source(ours[path.name])
     if is_large(path):
         log = read_large(path)
         if log is not None:
@@ -52,9 +51,9 @@ def open_source(path: Path) -> Source:
     if head.startswith(OWN_LABELS):
         return Source(Kind.OTHER)
     if head.startswith(b"index,user,method,") or (b"response_ms" in head and b"request_id" in head):
-        return Source(Kind.REQUESTS, data)
+        return Source(Kind.REQUESTS)
     if b'"type":' in head and b'"environment":' in head and b'"at_ms":' in head:
-        return Source(Kind.JOURNAL, data)
+        return Source(Kind.JOURNAL)
     return _from_text(decode(data))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO, cast
 
 _GZIP = b"\x1f\x8b"
 
@@ -13,6 +14,16 @@ def read_bytes(path: Path) -> bytes:
     """The file's bytes, unpacked where it is gzip (CloudWatch's exports to S3 are)."""
     data = path.read_bytes()
     return gzip.decompress(data) if data.startswith(_GZIP) else data
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """The file opened to be read piece by piece, unpacked where it is gzip."""
+    file = path.open("rb")
+    if file.read(2) != _GZIP:
+        file.seek(0)
+        return file
+    file.close()
+    return cast("BinaryIO", gzip.open(path))
 
 
 def decode(data: bytes) -> str:

@@ -35,8 +35,10 @@ class RegistryImages:
         """`in_use` names the directories that living environments run from, whoever holds their images."""
         self._registry = registry
         self._in_use = in_use
-        self._let_go = False
-        """Whether there may be directories that nobody holds any more."""
+        self._let_go = asyncio.Event()
+        """There may be directories that nobody holds any more."""
+        self._held_up = False
+        """Environments still run from some of them."""
         self._freeing: asyncio.Task[None] | None = None
         self._layers = LayerStore(data_dir, registry.blobs)
 
@@ -67,7 +69,7 @@ class RegistryImages:
         if digest is not None:
             self._registry.store.unpin(holder)
             self._registry.release()
-            self._let_go = True
+            self._let_go.set()
             if self._freeing is None or self._freeing.done():
                 with contextlib.suppress(RuntimeError):  # no loop, no server: the next start collects
                     self._freeing = asyncio.get_running_loop().create_task(self._free())
@@ -98,7 +100,7 @@ class RegistryImages:
         diff_ids = {diff_id for image in pinned for diff_id in image}
         chains = {chain_id(image) for image in pinned}
         held = {hex_of(name) for name in (*diff_ids, *chains)}
-        self._let_go = any(Path(path).name not in held for path in in_use)
+        self._held_up = any(Path(path).name not in held for path in in_use)
         return await asyncio.to_thread(self._layers.collect, diff_ids, chains, began_s, in_use)
 
     def close(self) -> None:
@@ -107,11 +109,13 @@ class RegistryImages:
             self._freeing.cancel()
 
     async def _free(self) -> None:
-        await asyncio.sleep(_SOON_S)
-        await self.collect()
-        while self._let_go:
-            await asyncio.sleep(_AGAIN_S)
+        while self._let_go.is_set() or self._held_up:
+            self._let_go.clear()
+            await asyncio.sleep(_SOON_S)
             await self.collect()
+            if self._held_up:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._let_go.wait(), _AGAIN_S)
 
     def _diff_ids(self, digest: str) -> tuple[str, ...]:
         """Of an image that somebody has pinned, which keeps its manifest and its configuration."""
