@@ -24,7 +24,7 @@ import msgspec
 
 from bench import peers
 from bench.client import HOST, Connection, http_request, keep_alive_ms
-from bench.cloud import PREHEAT, aws_client, deploy, up
+from bench.cloud import EXAMPLE, PREHEAT, Cloud, deploy, up
 from bench.faults import faults
 from bench.phases import breakdown
 from bench.processes import free_port, own_environment, running, wait_until_answered
@@ -118,7 +118,7 @@ main()
 
 
 def ahead(folder: Path) -> str:
-    """100 connections, two environments: the next request left in a busy runtime's socket, and sent when it is free."""
+    """The example at 100 connections: the next request left in a busy runtime's socket, or sent when it is free."""
     options = ["up", "--max-environments", "2"]
     runs: tuple[list[float], list[float]] = [], []
     with contextlib.ExitStack() as stack:
@@ -128,11 +128,11 @@ def ahead(folder: Path) -> str:
             command = [*program, *options, "--port", str(port), "--data-dir", str(folder / name)]
             process = stack.enter_context(running(command, log))
             wait_until_answered(process, port, http_request("GET", "/2015-03-31/functions"), log, 30)
-            create(aws_client("lambda", f"http://{HOST}:{port}"))
-            paths.append(port)
+            paths.append((port, deploy(Cloud(port, process.pid, 0.0)).path))
+        body = (EXAMPLE / "sample.json").read_bytes()
         for _ in range(ROUNDS):
-            for port, seen in zip(paths, runs, strict=True):
-                seen.append(per_second(wrk(port, "/2015-03-31/functions/nothing/invocations", b"{}", 2)))
+            for (port, path), seen in zip(paths, runs, strict=True):
+                seen.append(per_second(wrk(port, path, body, 2)))
     ours, theirs = (median(seen) for seen in runs)
     figures = f"sent ahead {ours:,.0f} req/s, when free {theirs:,.0f} req/s, ratio {ours / theirs:.2f}"
     return f"{figures} (n {ROUNDS} runs of 2 s each)"
