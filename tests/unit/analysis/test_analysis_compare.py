@@ -1,4 +1,4 @@
-"""Two runs side by side: a real difference is clear, none is none, and the first run is the measure."""
+"""Two runs side by side: a real difference is clear, none is none, and the first run is the baseline."""
 
 from __future__ import annotations
 
