@@ -186,7 +186,7 @@ async def test_an_error_in_the_trailers_ends_the_stream_and_keeps_the_environmen
     ],
 )
 async def test_a_stream_that_breaks_off_is_an_error(core: Core, event: Any, error_type: str) -> None:
-    deploy(core, timeout_s=1)
+    deploy(core, timeout_s=1 if "sleep" in event else 30)
     answer, stream = streaming(core, event)
     assert await collected(stream) == b"half"
     result = await answer

@@ -84,6 +84,9 @@ class Channel(Protocol):
         """Leave work where the runtime finds it when it is done with the present one; returns what takes it back.
         None, and nothing is done, where that cannot be."""
 
+    async def last_words(self) -> None:
+        """The process has ended: returns when what it had written before has been heard."""
+
     def close(self) -> None:
         """Nothing is heard from the runtime after this. No harm in calling it twice."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from preheat.execution import payloads
-from preheat.execution.channel import Ahead, Ready, Work
+from preheat.execution.channel import Ahead, Channel, Ready, Work
 from preheat.execution.following import Following
 from preheat.execution.logstream import LogStream, epoch_ms
 from preheat.execution.recorder import Recorder, Serving
@@ -21,7 +21,6 @@ from preheat.kernel.stream import ResponseStream
 
 INIT_LIMIT_S = 10.0
 """After this long the INIT phase is given up and repeated inside the first invoke (AWS, "Init phase")."""
-
 
 _MB_PER_CPU = 1769
 """CPU follows memory: 1,769 MB is one vCPU (AWS, "Configure Lambda function memory")."""
@@ -72,7 +71,7 @@ class Environment:
         self._init_ms: float | None = None
         self._restore: tuple[float, int] | None = None
         self._init_error = b""
-        self._last_words = False
+        self._ending = 0
 
     @property
     def frozen(self) -> bool:
@@ -137,8 +136,9 @@ class Environment:
         if serving is not None and serving.answered is not None:
             self._answer(b"", "error" if serving.answered[0] else "ok", serving.answered[0], free=False)
         elif serving is not None:
-            body = payloads.exit_error(serving.invocation.request_id, -9)
-            self._answer(body, "error", "Runtime.ExitError", free=False)
+            self._answer(
+                payloads.exit_error(serving.invocation.request_id, -9), "error", "Runtime.ExitError", free=False
+            )
         self._runtime.destroy()
         self._recorder.stopped(reason, self.served)
 
@@ -146,7 +146,6 @@ class Environment:
 
     def _launch(self) -> None:
         self._init_error = b""
-        self._last_words = False
         self._runtime.launch(self.init_type, "init" if self.state is State.INIT else "invoke")
 
     def on_launch(self) -> None:
@@ -167,11 +166,20 @@ class Environment:
         """The runtime has ended by itself, or the kernel ended it; or it must, for an extension's `failure`."""
         if number != self._runtime.number:
             return
-        if self._following and not self._last_words:
-            # what it answered before its end is still in the socket: hear that first, in the loop's next turn
-            self._last_words = True
-            self._loop.call_soon(self._loop.call_soon, self.on_end, number, code, failure)
-            return
+        channel = self._runtime.channel
+        if failure or channel is None or self.state is State.READY:
+            self._ended(code, failure)
+        else:
+            self._ending = number
+            self._loop.create_task(self._hear_out(channel, number, code))
+
+    async def _hear_out(self, channel: Channel, number: int, code: int) -> None:
+        """What the runtime wrote before its end may still be on its way: an answer, an init error, half a stream."""
+        await channel.last_words()
+        if number == self._runtime.number:
+            self._ended(code)
+
+    def _ended(self, code: int, failure: bytes = b"") -> None:
         self._init_error = failure or self._init_error
         sandbox = self._runtime.sandbox
         if sandbox.refusal and not self._init_error:
@@ -331,8 +339,23 @@ class Environment:
         assert self._limit is not None
         self._limit.cancel()
         self._log.drain()
+        over = self._has_ended()
         self.state = move(self.state, Move.FINISH)
-        self._answer(body, "error" if error_type else "ok", error_type, free=True)
+        self._answer(body, "error" if error_type else "ok", error_type, free=not over)
+        if over:
+            self._end_runtime()
+            self.state = move(self.state, Move.EXIT)
+            self._runtime.after_farewell(self._owner.on_free, self)
+
+    def _has_ended(self) -> bool:
+        """Whether the answer was the runtime's last word. What was sent ahead of it, and not begun, is given back."""
+        if self._ending != self._runtime.number:
+            return False
+        if self._following:
+            if not self.take_back():
+                return False
+            self._owner.on_returned(self)
+        return True
 
     def _invoke_timed_out(self) -> None:
         serving = self._serving

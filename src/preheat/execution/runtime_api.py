@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,9 @@ _LIMITS = HttpLimits(
     message_s=float("inf"),  # a response may be written for as long as its function may run
     idle_s=float("inf"),  # a runtime waits in /next for as long as nothing is asked of it
 )
+_LAST_WORDS_S = 0.25
+"""A stream that has begun ends with its connection; so long where a child process still holds that, or nobody reads
+the response."""
 
 
 class RuntimeApiTransport:
@@ -93,6 +97,13 @@ class RuntimeApi:
 
     def send_ahead(self, work: Work) -> None:
         return None  # over HTTP the runtime asks for its next request when it is done with the last
+
+    async def last_words(self) -> None:
+        for _ in range(3):  # turns of the loop: to accept its last connection, and to read from it
+            await asyncio.sleep(0)
+        until = time.monotonic() + _LAST_WORDS_S
+        while self._streamed is not None and not self._streamed.broken and time.monotonic() < until:
+            await asyncio.sleep(0.001)
 
     def close(self) -> None:
         self._listener = None

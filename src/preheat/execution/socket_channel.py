@@ -82,6 +82,10 @@ class SocketChannel(asyncio.Protocol):
         if time.monotonic() < self._poll_until:
             self._loop.call_soon(self._poll)
 
+    async def last_words(self) -> None:
+        await asyncio.sleep(0)  # no more than a buffer is left, which one turn of the loop reads, ...
+        await asyncio.sleep(0)  # ... and the turn that told of the end may have begun before it was written
+
     def close(self) -> None:
         self._listener = None
         if self._theirs is not None:

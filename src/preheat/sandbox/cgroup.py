@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -137,13 +136,6 @@ class Cgroup:
                 if key == "oom_kill":
                     return int(value)
         return 0
-
-    def remove_soon(self, attempts: int = 50) -> None:
-        """Remove the group once its killed processes are gone: the kernel takes a moment."""
-        if self.remove() or attempts == 0:
-            return
-        with contextlib.suppress(RuntimeError):  # no loop any more: the parent group's removal waits for it
-            asyncio.get_running_loop().call_later(0.1, self.remove_soon, attempts - 1)
 
     def remove(self) -> bool:
         """True once every directory is gone; a group whose processes are still dying cannot be removed."""

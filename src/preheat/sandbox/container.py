@@ -25,6 +25,7 @@ from preheat.sandbox.network import RUNTIME_API
 from preheat.sandbox.process import kill_marked, peak_of
 from preheat.sandbox.protocol import Launch, OnExit
 from preheat.sandbox.runc_spec import TELEMETRY_FD, ContainerPlan, runc_spec
+from preheat.sandbox.soon import remove_tree, until_done
 from preheat.sandbox.tmp_disk import TmpDisks
 
 _GUEST = Path(__file__).parents[1] / "guest"
@@ -286,9 +287,9 @@ class ContainerSandbox:
 
     def destroy(self) -> None:
         self.kill()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        until_done(lambda: remove_tree(self._directory))
         if self._cgroup is not None:
-            self._cgroup.remove_soon()
+            until_done(self._cgroup.remove)
 
     def peak_memory_mb(self) -> int:
         pid = self._container.pid if self._container is not None else None

@@ -26,6 +26,7 @@ from preheat.kernel.runtimes import is_custom
 from preheat.sandbox.cgroup import Cgroup, CgroupParent, hierarchies
 from preheat.sandbox.protocol import Companions, Launch, OnExit
 from preheat.sandbox.runtimes import Runtimes
+from preheat.sandbox.soon import remove_tree, until_done
 
 log = logging.getLogger(__name__)
 
@@ -162,9 +163,9 @@ class ProcessSandbox:
 
     def destroy(self) -> None:
         self.kill()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        until_done(lambda: remove_tree(self._directory))
         if self._cgroup is not None:
-            self._cgroup.remove_soon()
+            until_done(self._cgroup.remove)
 
     def limit_cpu(self, share: float | None) -> None:
         if self._cgroup is not None:

@@ -25,6 +25,7 @@ from preheat.sandbox.container import ContainerFactory, ContainerSandbox
 from preheat.sandbox.container_template import ContainerTemplate
 from preheat.sandbox.process import ProcessFactory, ProcessSandbox, peak_of
 from preheat.sandbox.protocol import Launch, OnExit
+from preheat.sandbox.soon import until_done
 from preheat.sandbox.template import Child, Template, TemplateError
 
 _REFILL_S = 0.02
@@ -212,7 +213,7 @@ class Forked:
         """Kill it, but keep its place for the next."""
         self.kill()
         if self.cgroup is not None:
-            self.cgroup.remove_soon()
+            until_done(self.cgroup.remove)
 
 
 class SnapshotSandbox:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from preheat.execution.channel import Ahead, Ready, RuntimeListener, Work
+from preheat.execution.environment import Environment
 from preheat.execution.invoker import PoolInvoker
 from preheat.execution.journal import Journal
 from preheat.execution.runtime import Services
@@ -43,6 +44,8 @@ class Runtime:
         self.work: Work | None = None
         self.following: Work | None = None
         self.unheard = False  # it has answered and gone on, and nobody has heard the answer yet
+        self.dead = False
+        self.last_word: Callable[[], None] | None = None
         self.frozen = False
         self.origin = "init"
         self.refusal = ""
@@ -65,6 +68,7 @@ class Runtime:
     def send(self, work: Work) -> None:
         assert not self.frozen, "a frozen environment was given work"
         assert self.work is None, "an environment was given two requests at once"
+        assert not self.dead, "a runtime that has ended was given work"
         self.work = work
 
     def send_ahead(self, work: Work) -> Callable[[], Ahead]:
@@ -83,6 +87,12 @@ class Runtime:
     def go_on(self) -> None:
         """Done with the present request; the next one begins if it is there."""
         self.work, self.following = self.following, None
+
+    async def last_words(self) -> None:
+        await asyncio.sleep(0)
+        last_word, self.last_word = self.last_word, None
+        if last_word is not None:
+            last_word()
 
     def close(self) -> None:
         self.listener = None
@@ -123,12 +133,10 @@ class Script:
     name = "scripted"
 
     def __init__(self) -> None:
-        self.by_listener: dict[int, Runtime] = {}
-        self.last: Runtime | None = None
+        self.opened = 0
 
     def create(self, environment: str) -> Runtime:
-        self.last = Runtime()
-        return self.last
+        return Runtime()
 
     def limits(self) -> list[str]:
         return []
@@ -137,9 +145,14 @@ class Script:
         return 0
 
     async def open(self, listener: RuntimeListener) -> Runtime:
-        runtime: Runtime = listener._sandbox  # type: ignore[attr-defined]
-        runtime.listener = listener
+        runtime = scripted(cast(Environment, listener))
+        runtime.listener, runtime.dead, runtime.last_word = listener, False, None
+        self.opened += 1
         return runtime
+
+
+def scripted(environment: Environment) -> Runtime:
+    return cast(Runtime, environment._runtime.sandbox)
 
 
 class NoLogs:
@@ -195,7 +208,7 @@ class Machine(RuleBasedStateMachine):
 
     def environments(self, *states: State) -> list[Runtime]:
         found = [e for pool in self.invoker.pools for e in pool.environments.values() if e.state in states]
-        runtimes = [cast(Runtime, environment._sandbox) for environment in found]
+        runtimes = [scripted(environment) for environment in found]
         return [runtime for runtime in runtimes if runtime.listener is not None]
 
     @rule()
@@ -270,7 +283,24 @@ class Machine(RuleBasedStateMachine):
         runtime = data.draw(st.sampled_from(every))
         on_exit = runtime.on_exit
         assert on_exit is not None
+        runtime.dead = True
         self.inside(lambda: on_exit(code))
+
+    @precondition(lambda self: self.environments(State.INVOKE))
+    @rule(data=st.data())
+    def a_runtime_answers_and_dies_and_its_end_is_heard_first(self, data: st.DataObject) -> None:
+        runtime = data.draw(st.sampled_from(self.environments(State.INVOKE)))
+        listener, on_exit = runtime.listener, runtime.on_exit
+        assert listener is not None
+        assert on_exit is not None
+        runtime.dead, runtime.unheard = True, False
+        runtime.last_word = lambda: listener.on_response(b"the last word", 100)
+        answered = sum(self._is_last_word(answer) for answer in self.answers)
+        self.inside(lambda: on_exit(1))
+        assert sum(self._is_last_word(answer) for answer in self.answers) == answered + 1
+
+    def _is_last_word(self, answer: asyncio.Future[InvokeResult]) -> bool:
+        return answer.done() and not answer.cancelled() and answer.result().payload == b"the last word"
 
     @rule()
     def time_passes_and_idle_ones_freeze(self) -> None:
@@ -328,6 +358,7 @@ class Machine(RuleBasedStateMachine):
         throttled = sum(record["type"] == "throttle" for record in records)
         in_queue = sum(answer.cancelled() for answer in self.answers)
         assert (finished + in_queue, throttled) == (self.accepted, self.refused)
+        assert self.script.opened or not self.accepted
         started = {record["environment"] for record in records if record["type"] == "environment_started"}
         stopped = {record["environment"] for record in records if record["type"] == "environment_stopped"}
         assert started == stopped
