@@ -325,7 +325,7 @@ class Environment:
         self._log.drain()
         self._log.flush()
         serving.deliver(self._result(serving, body, error_type))
-        serving.deliver = _delivered
+        serving.deliver = lambda _: None
         serving.answered = (error_type,)
 
     def _result(self, serving: Serving, body: bytes, error_type: str | None) -> InvokeResult:
@@ -396,7 +396,3 @@ class Environment:
             self._runtime.after_farewell(self._owner.on_free, self)
         self._recorder.write(done)
         serving.deliver(result)
-
-
-def _delivered(result: InvokeResult) -> None:
-    """Of a request that has been answered already."""
