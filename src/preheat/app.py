@@ -24,6 +24,7 @@ from preheat.sandbox.choice import Choice, choose
 from preheat.sandbox.container import ContainerFactory
 from preheat.sandbox.docker import DockerFactory
 from preheat.sandbox.docker_images import DockerPreparer
+from preheat.sandbox.leftovers import reap_unused
 from preheat.sandbox.network import isolated
 from preheat.sandbox.process import ProcessFactory
 from preheat.sandbox.runtimes import Runtimes
@@ -118,6 +119,7 @@ class App:
     def _for_images(self, choice: Choice, services: Services) -> tuple[Services, ImagePreparer]:
         """What image functions are run with, and how their images are made ready for it."""
         directory, isolate = self._settings.data_dir, self._settings.container_network == "isolated"
+        reap_unused(directory / "containers", directory / "docker", choice)
         if choice.problem:
             self._notes.append(f"functions from images are refused: {choice.problem}")
             return services, LayerImages(NoImages(choice.problem))

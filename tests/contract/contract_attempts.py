@@ -1,5 +1,12 @@
 """What a function in a container tries and should not manage (FIDELITY.md, "Faults", 9)."""
 
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+from contract_core import Core
+
 TRY = """
 import ctypes, os, socket, time, urllib.request
 
@@ -49,3 +56,15 @@ def handler(event, context):
         },
     }
 """
+
+
+async def missing_entry_point(core: Core) -> str:
+    """What the caller is told of an image whose command is not in it."""
+    core.deploy(TRY)
+    assert core.function.image is not None
+    image = replace(core.function.image, command=("/nowhere/bootstrap", "app.handler"))
+    core.function = replace(core.function, image=image)
+    result = await core.call({})
+    error = msgspec.json.decode(result.payload)
+    assert (result.function_error, error["errorType"]) == ("Unhandled", "Runtime.InvalidEntrypoint")
+    return str(error["errorMessage"])

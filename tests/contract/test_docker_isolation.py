@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
-from contract_attempts import TRY
+from contract_attempts import TRY, missing_entry_point
 from contract_core import Base, Core, eventually
 from registry_tools import Docker
 
@@ -107,14 +106,7 @@ async def test_a_full_tmp_is_the_handlers_own_error_and_has_the_size_asked_for(c
 
 
 async def test_an_entry_point_that_is_not_there_is_named(core: Core) -> None:
-    core.deploy(TRY)
-    assert core.function.image is not None
-    image = replace(core.function.image, command=("/nowhere/bootstrap", "app.handler"))
-    core.function = replace(core.function, image=image)
-    result = await core.call({})
-    error = msgspec.json.decode(result.payload)
-    assert (result.function_error, error["errorType"]) == ("Unhandled", "Runtime.InvalidEntrypoint")
-    assert "/nowhere/bootstrap: no such file" in error["errorMessage"]
+    assert "/nowhere/bootstrap: no such file" in await missing_entry_point(core)
 
 
 async def test_the_setting_opens_the_machines_network(tmp_path: Path, base_image: Base, docker: Docker) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import http.client
 import json
@@ -11,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -158,6 +160,10 @@ def _answers(address: str) -> bool:
         return False
 
 
+_DOCKER0_LOCK = Path(tempfile.gettempdir(), "preheat-tests-docker0.lock")
+"""Engines with the default bridge share it: one that starts takes it from under another's containers."""
+
+
 class Docker:
     """A Docker Engine of the test's own, and the docker command on it."""
 
@@ -170,6 +176,9 @@ class Docker:
         """`more`: options of dockerd's."""
         assert os.geteuid() == 0, "a Docker engine can be started by root alone"
         self._directory = directory
+        self._turn = _DOCKER0_LOCK.open("w") if "--bridge=none" not in more else None
+        if self._turn is not None:
+            fcntl.flock(self._turn, fcntl.LOCK_EX)
         self.socket = f"unix://{directory}/docker.sock"
         options = ["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
         places = ["--data-root", f"{directory}/data", "--exec-root", f"{directory}/exec"]
@@ -193,6 +202,8 @@ class Docker:
         for line in Path("/proc/mounts").read_text().splitlines():  # it leaves its network namespace mounted
             if line.split()[1].startswith(f"{self._directory}/"):
                 run("umount", line.split()[1])
+        if self._turn is not None:
+            self._turn.close()
 
     def _ready(self) -> bool:
         assert self._process.poll() is None, self._log.read_text()[-2000:]

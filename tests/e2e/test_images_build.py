@@ -140,13 +140,13 @@ def test_a_run_that_fails_says_its_line_and_why(context: Path, data: Path, line:
 
 def test_a_build_that_is_killed_takes_its_command_along(context: Path, data: Path) -> None:
     dockerfile = data.parent / "Dockerfile"
-    dockerfile.write_text(f"{BASE}RUN (setsid sleep 600 &) ; echo started; sleep 600\n")
+    dockerfile.write_text(f"{BASE}RUN (sleep {NAP_S} &) ; echo started; sleep {NAP_S}\n")
     argv = [str(BIN / "preheat"), "build", str(context), "-f", str(dockerfile), "-t", "k", "--data-dir", str(data)]
     for number in (signal.SIGKILL, signal.SIGINT):
         with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=clean_environment()) as process:
             assert process.stderr is not None
             assert any(line.strip() == "started" for line in process.stderr)
-            assert eventually(sleepers)
+            assert eventually(lambda: len(sleepers()) == 2)
             process.send_signal(number)
             process.wait(20)
         eventually(lambda: not sleepers())
@@ -167,12 +167,16 @@ def test_without_root_a_run_says_what_it_takes() -> None:
     assert "use docker build (no container can be started: it takes root" in done.stderr
 
 
+NAP_S = 100_000 + os.getpid()
+"""Nobody else on this machine sleeps for as long."""
+
+
 def sleepers() -> list[int]:
-    """Processes of a build's RUN: those in a PID namespace of their own that sleep."""
+    """Processes of our build's RUN: those in a PID namespace of their own that sleep for so long."""
     own, found = Path("/proc/self/ns/pid").readlink(), []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and (entry / "cmdline").read_bytes() == b"sleep\x00600\x00":
+            if entry.name.isdigit() and (entry / "cmdline").read_bytes() == b"sleep\0%d\0" % NAP_S:
                 found += [int(entry.name)] if (entry / "ns/pid").readlink() != own else []
         except OSError:
             continue

@@ -126,6 +126,21 @@ def test_a_host_killed_is_replaced(cloud: Cloud, tmp_path: Path) -> None:
     assert hosts(cloud) != [host]
 
 
+def test_a_server_that_uses_no_containers_removes_what_an_earlier_one_has_left(cloud: Cloud, tmp_path: Path) -> None:
+    """Killed with its host, which would have ended them."""
+    create(cloud)
+    invoke(cloud, {}, tmp_path)
+    (host,) = hosts(cloud)
+    os.kill(cloud.pid, signal.SIGSTOP)
+    os.kill(host, signal.SIGKILL)
+    cloud.end(signal.SIGKILL)
+    assert [found for found in remains(cloud.data_dir, 0) if found.startswith("process")]
+    other = Cloud(cloud.data_dir, "--image-sandbox", "process").start()
+    assert [found for found in remains(cloud.data_dir) if str(cloud.data_dir / "containers") in found] == []
+    other.end()
+    assert remains(cloud.data_dir) == []
+
+
 def hosts(cloud: Cloud) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():

@@ -104,6 +104,20 @@ def test_a_killed_server_leaves_nothing_that_its_next_start_does_not_find(
     eventually(lambda: images(docker) == [], 30)
 
 
+def test_a_server_that_uses_no_docker_removes_what_an_earlier_one_has_left_in_it(
+    cloud: Cloud, docker: Docker, layout: Path, tmp_path: Path
+) -> None:
+    create(cloud, layout, "one")
+    assert invoke(cloud, "one", tmp_path) == ["one", 7]
+    eventually(lambda: docker("ps", "--quiet", "--filter", "status=paused").stdout != "", 30)
+    cloud.end(signal.SIGKILL)
+    assert docker("ps", "--all", "--quiet").stdout != ""
+    Cloud(cloud.data_dir, "--image-sandbox", "process").start().end()
+    network = docker("network", "ls", "--quiet", "--filter", "label=preheat.data").stdout
+    assert (docker("ps", "--all", "--quiet").stdout, network, images(docker)) == ("", "", [])
+    assert not (cloud.data_dir / "docker").exists()
+
+
 def test_without_an_engine_functions_from_images_are_refused_by_name(tmp_path: Path, layout: Path) -> None:
     made = Cloud(tmp_path / "data", "--image-sandbox", "docker", "--docker-host", f"unix://{tmp_path}/nothing").start()
     try:

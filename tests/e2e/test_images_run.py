@@ -59,9 +59,7 @@ def data(project: Path, tmp_path_factory: pytest.TempPathFactory, lend_base: Cal
 @contextmanager
 def served(what: str, data: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The address of a `preheat run`, and its process; it must end well."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = free_port()
     argv = [str(BIN / "preheat"), "run", what, "-p", port, "--data-dir", str(data), *options]
     with (data.parent / "stderr").open("w") as errors:
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=errors, text=True, env=clean_environment())
@@ -76,6 +74,12 @@ def served(what: str, data: Path, *options: str) -> Iterator[tuple[str, subproce
     assert process.returncode == 0
 
 
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
 def seeds_test(url: str) -> subprocess.CompletedProcess[str]:
     """The assignment's test.py, as it is."""
     argv = [sys.executable, str(ROOT / "examples/iris/test.py"), url]
@@ -88,7 +92,7 @@ def test_an_image_is_served_many_requests_at_once_and_its_log_is_shown(data: Pat
         done = seeds_test(url)
         assert done.returncode == 0, done.stderr
         with ThreadPoolExecutor(8) as pool:  # AWS's emulator dies at two
-            answers = list(pool.map(lambda _: ask(url, b'{"sleep": 0.5}').json(), range(8)))
+            answers = list(pool.map(lambda _: ask(url, b'{"sleep": 1.5}').json(), range(8)))
         bodies = [json.loads(answer["body"]) for answer in answers]
         assert len({body["stream"] for body in bodies}) > 1  # an environment each, as far as they overlap
         assert {body["greeting"] for body in bodies} == {"image"}
@@ -112,6 +116,6 @@ def test_a_directory_without_a_dockerfile_is_served_as_it_is(project: Path, data
 def test_what_cannot_be_served_ends_in_a_sentence(project: Path, data: Path) -> None:
     done = preheat("run", str(project), "-p", "0", "--data-dir", str(data))
     assert (done.returncode, "-p 0: give a port" in done.stderr) == (252, True)
-    done = preheat("run", str(project), "--handler", "other.handler", "--data-dir", str(data), "-p", "18080")
+    done = preheat("run", str(project), "--handler", "other.handler", "--data-dir", str(data), "-p", free_port())
     assert (done.returncode, "no other.py for handler" in done.stderr) == (252, True)
     eventually(lambda: remains(data, 0) == [])

@@ -21,7 +21,7 @@ from preheat.sandbox.container import unusable
 pytestmark = [
     pytest.mark.skipif(not Docker.can_start(), reason="a Docker engine takes root and Debian's docker.io"),
     pytest.mark.skipif(unusable() is not None, reason="containers take root and runc (preheat doctor)"),
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(700),
 ]
 CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
 DOCKERFILE = """

@@ -37,7 +37,7 @@ RUN pip install --no-cache-dir --no-index --no-build-isolation --no-deps /packag
 COPY lambda_function.py ${{LAMBDA_TASK_ROOT}}/
 CMD ["lambda_function.lambda_handler"]
 """
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(700)
 """The first build makes the base image, which takes AWS's runtime client from the package index."""
 INVOKE = "/2015-03-31/functions/function/invocations"
 

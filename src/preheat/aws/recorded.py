@@ -1,4 +1,4 @@
-"""Lambda's model (and two members of API Gateway's) as AWS's own answers show it, where botocore's says otherwise.
+"""Lambda's model (two members of API Gateway's, a name of ECR's) as AWS's answers show it, not as botocore has it.
 
 AWS's validation messages quote a shape's pattern and length. They are known from answers recorded on AWS in 2024
 (localstack/localstack, tests/aws/services/lambda_/test_lambda_api.snapshot.json); the model has since been widened for
@@ -82,6 +82,9 @@ def as_recorded(service: str, document: dict[str, Any]) -> dict[str, Any]:
         shapes["Templates"] = {**shapes["MapOfStringToString"], "sparse": True}
         for request, member in _TEMPLATES:
             shapes[request]["members"][member]["shape"] = "Templates"
+    if service == "ecr":
+        name = shapes["RepositoryName"]
+        name["pattern"] = name["pattern"].replace("\\/", "/")  # so in ECR's answers
     if service != "lambda":
         return document
     for name, traits in _SHAPES.items():

@@ -52,6 +52,7 @@ class Validator:
         self._code = _error_code(model)
         # API Gateway puts the name of its own input type before each path: 'putIntegrationInput.type'.
         self._prefixed = model.name == "apigateway"
+        self._of_ecr = model.name == "ecr"
         self._memo: dict[str, Check] = {}
 
     def validate(self, operation: Operation, params: Mapping[str, Any]) -> None:
@@ -63,6 +64,8 @@ class Validator:
         _structure_check(operation.input, self._memo)(params, path, problems)
         if problems and self._prefixed:
             problems = _as_api_gateway(problems, path, operation.input)
+        if problems and self._of_ecr:
+            raise AwsError(self._code, _as_ecr(problems[0]), 400)
         if problems:
             count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected: "
             raise AwsError(self._code, count + "; ".join(problems), 400)
@@ -82,6 +85,18 @@ def _as_api_gateway(problems: list[str], path: str, shape: Shape) -> list[str]:
             own, bare = f"'{path}.{_lower_first(name)}'", f"'{_lower_first(name)}'"
             problems = sorted((text.replace(own, bare) for text in problems), key=lambda text: bare in text)
     return [text.replace(f", {_NOT_NULL}]", "]") for text in problems]
+
+
+def _as_ecr(problem: str) -> str:
+    """ECR tells of the first problem, of a list's with "Member", of a name's without (answers quoted in public, for
+    example jenkins-x/jx issue 1344, aws/aws-dotnet-deploy issue 549, puemos/aws-lambda-ecr-cleaner issue 3)."""
+    match = re.fullmatch(r"Value (.*)at '([^']*)' failed to satisfy constraint: (.*)", problem, re.DOTALL)
+    assert match is not None  # `_problem` has made it
+    shown, path, words = match.groups()
+    if not shown.startswith("'[") and not words.startswith("Member must satisfy enum"):
+        words = re.sub(r"^Member (must satisfy regular expression) pattern: (.*)", r"\1 '\2'", words, flags=re.DOTALL)
+        words = words.removeprefix("Member ")
+    return f"Invalid parameter at '{path}' failed to satisfy constraint: '{words}'"
 
 
 def _check(shape: Shape, memo: dict[str, Check]) -> Check | None:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from preheat.kernel.globs import GIT, expression
+
 ALWAYS = (
     "__pycache__/",
     "*.py[co]",
@@ -38,7 +40,7 @@ def rules(lines: Iterable[str], *, anchored: bool = False) -> list[Rule]:
         directories_only = line.endswith("/")
         line = line.rstrip("/")
         rooted = anchored or "/" in line
-        body = _expression(line.lstrip("/").removeprefix("./"))
+        body = expression(line.lstrip("/").removeprefix("./"), GIT)
         compiled.append((re.compile(body if rooted else f"(?:.*/)?{body}"), directories_only, negated))
     return compiled
 
@@ -78,32 +80,3 @@ def _walk(root: Path, below: str, by: list[Rule], seen: set[str]) -> Iterator[st
                 real = os.path.realpath(entry.path)
                 if real not in seen:
                     yield from _walk(root, f"{path}/", by, seen | {real})
-
-
-def _expression(pattern: str) -> str:
-    """A gitignore pattern as a regular expression: `*` and `?` stop at "/", `**` does not, `[a-z]` is a class."""
-    parts: list[str] = []
-    index = 0
-    while index < len(pattern):
-        rest = pattern[index:]
-        klass = re.match(r"\[([!^]?)(\]?[^\]]*)\]", rest)
-        if rest.startswith("**/"):
-            parts.append("(?:.*/)?")
-            index += 3
-        elif rest.startswith("**"):
-            parts.append(".*")
-            index += 2
-        elif rest[0] == "*":
-            parts.append("[^/]*")
-            index += 1
-        elif rest[0] == "?":
-            parts.append("[^/]")
-            index += 1
-        elif klass and klass[2]:
-            inside = re.escape(klass[2]).replace(r"\-", "-")
-            parts.append(f"[{'^' if klass[1] else ''}{inside}]")
-            index += klass.end()
-        else:
-            parts.append(re.escape(rest[0]))
-            index += 1
-    return "".join(parts)

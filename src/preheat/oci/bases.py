@@ -17,6 +17,8 @@ from preheat.oci.plan import BaseImage
 from preheat.oci.reference import Reference
 
 _CACHE = "base-"
+_SUFFIXES = {"x86_64": "amd64", "arm64": "arm64"}
+"""Of the tags of Lambda's base images that name an architecture."""
 
 
 class Bases:
@@ -44,6 +46,8 @@ class Bases:
             return self._image(descriptor, architecture)
         version = python_version(name)
         if version is not None:
+            suffix = name.partition("@")[0].rpartition("-")[2]  # python:3.12-arm64
+            _check_architecture(_SUFFIXES.get(suffix, architecture), architecture)
             return self._lambda_base(name, version)
         if is_loopback(reference.registry):
             return self._pulled(reference, architecture)
@@ -78,6 +82,7 @@ class Bases:
                 manifest = self._layout.manifest(chosen)
             assert manifest.config is not None  # parse_manifest gives an image manifest no other way
             configuration = json.loads(self._layout.blobs.read(manifest.config.digest))
+            _check_architecture(configuration.get("architecture", architecture), architecture)
             diff_ids = configuration["rootfs"]["diff_ids"]
             pairs = zip(manifest.layers, diff_ids, strict=True)
             return BaseImage(
@@ -118,3 +123,8 @@ class Bases:
         temporary = path.with_suffix(".new")
         temporary.write_text(json.dumps({"layers": layers, "config": image.config}))
         temporary.replace(path)
+
+
+def _check_architecture(found: str, wanted: str) -> None:
+    if found != wanted:
+        raise ValueError(f"is for linux/{found}, this machine is linux/{wanted}: use docker build")

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from preheat.oci.digest import digest_of, hex_of, is_digest
 
@@ -20,6 +21,13 @@ _CHUNK = 1 << 20
 
 class DigestMismatch(ValueError):
     """The content is not what its digest says."""
+
+
+class Mark(NamedTuple):
+    """How far a blob was written, and the hash of that much."""
+
+    size: int
+    hash: hashlib._Hash
 
 
 class BlobWriter:
@@ -51,14 +59,14 @@ class BlobWriter:
             self.size += written
             view = view[written:]
 
-    def truncate(self, size: int) -> None:
-        """Take back what was written after `size`; reads the rest again for its digest."""
-        self._file.truncate(size)
-        self._file.seek(0)
-        self._hash, self.size = hashlib.sha256(), 0
-        while chunk := self._file.read(_CHUNK):
-            self._hash.update(chunk)
-            self.size += len(chunk)
+    def mark(self) -> Mark:
+        """A point to come back to."""
+        return Mark(self.size, self._hash.copy())
+
+    def back_to(self, mark: Mark) -> None:
+        """Take back what was written after it."""
+        self.size, self._hash = mark.size, mark.hash.copy()
+        self._file.truncate(self.size)
 
     def commit(self, expected: str | None = None) -> str:
         """Make it a blob and return its digest; raises DigestMismatch, and then keeps nothing."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from preheat.oci.dockerfile import DockerfileError, Instruction, parse
+from preheat.kernel.errors import PreheatError
+from preheat.oci.dockerfile import DockerfileError, Instruction, parse, substitute
 from preheat.oci.dockerignore import Context
 from preheat.oci.image_config import NOT_BUILT, declared
 from preheat.oci.manifest import Descriptor
-from preheat.oci.plan import BaseImage, BuildPlan, BuildTools, architecture
+from preheat.oci.plan import BaseImage, BuildPlan, BuildTools, architecture, is_own_platform
 from preheat.oci.stage import Stage, Surroundings
 from preheat.oci.tree import Tree
 
@@ -69,6 +70,9 @@ class _Stages:
     def _from(self, instruction: Instruction) -> None:
         if set(instruction.flags) - {"platform"}:
             raise instruction.fail(f"FROM --{next(iter(instruction.flags))} {NOT_BUILT}")
+        wanted = substitute(instruction.flags.get("platform", "$TARGETPLATFORM"), self._around.arguments)
+        if not is_own_platform(wanted):
+            raise instruction.fail(f"FROM --platform={wanted} (here is linux/{architecture()}) {NOT_BUILT}")
         words = instruction.words(self._around.arguments)
         if len(words) not in (1, 3) or (len(words) == 3 and words[1].lower() != "as"):
             raise instruction.fail("FROM is: FROM image [AS name]")
@@ -90,7 +94,7 @@ class _Stages:
         """A stage that begins with an image's layers."""
         try:
             return Stage(self._around, self._tools.find_base(name))
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, PreheatError) as error:
             raise instruction.fail(f"{instruction.name} {name}: {error}") from None
 
     def _tree(self, instruction: Instruction, name: str) -> Tree:

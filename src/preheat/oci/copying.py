@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from preheat.kernel.globs import DOCKER, expression
 from preheat.oci.dockerfile import Instruction, substitute
-from preheat.oci.dockerignore import Context, glob_expression
+from preheat.oci.dockerignore import Context
 from preheat.oci.tree import Entry, Tree, TreeError, directory, entry_of, file, placed
 from preheat.oci.unpack import unpack
 
@@ -121,10 +122,10 @@ def _context_source(context: Context, path: str) -> Source:
 def _tree_matching(tree: Tree, path: str) -> list[str]:
     if not re.search(r"[*?\[\\]", path):
         return [path] if tree.get(tree.resolve(path)) is not None else []
-    expression = re.compile(glob_expression(path))
+    wanted = re.compile(expression(path, DOCKER))
     fixed = posixpath.dirname(re.split(r"[*?\[\\]", path)[0])
     found = (f"/{entry.path}" for entry in tree.walk(tree.resolve(fixed)))
-    return sorted(name for name in found if expression.fullmatch(name))
+    return sorted(name for name in found if wanted.fullmatch(name))
 
 
 def _joined(tree: Tree, folder: str, name: str) -> str:

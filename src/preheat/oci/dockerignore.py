@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from preheat.kernel.globs import DOCKER, expression
+
 Rule = tuple[re.Pattern[str], bool]
 """(pattern of a path or of a directory above it, brings back)"""
 
@@ -21,7 +23,7 @@ def rules(text: str) -> list[Rule]:
         back = line.startswith("!")
         path = os.path.normpath(line.removeprefix("!").strip()).lstrip("/")
         if path not in (".", ""):
-            compiled.append((re.compile(glob_expression(path) + r"(?:/.*)?"), back))
+            compiled.append((re.compile(expression(path, DOCKER) + r"(?:/.*)?"), back))
     return compiled
 
 
@@ -32,34 +34,6 @@ def ignored(path: str, by: list[Rule]) -> bool:
         if pattern.fullmatch(path):
             verdict = not back
     return verdict
-
-
-def glob_expression(pattern: str) -> str:
-    """Go's filepath.Match plus `**`: `*` and `?` stop at "/", `**` is any number of directories, `[a-z]` a class."""
-    parts: list[str] = []
-    index = 0
-    while index < len(pattern):
-        rest = pattern[index:]
-        klass = re.match(r"\[(\^?)((?:\\.|[^\]\\])+)\]", rest)
-        if rest.startswith("**/"):
-            parts.append("(?:.*/)?")
-            index += 3
-        elif rest.startswith("**"):
-            parts.append(".*")
-            index += 2
-        elif rest[0] in "*?":
-            parts.append("[^/]*" if rest[0] == "*" else "[^/]")
-            index += 1
-        elif klass:
-            parts.append(f"[{klass[1]}{klass[2].replace('[', chr(92) + '[')}]")
-            index += klass.end()
-        elif rest[0] == "\\" and len(rest) > 1:
-            parts.append(re.escape(rest[1]))
-            index += 2
-        else:
-            parts.append(re.escape(rest[0]))
-            index += 1
-    return "".join(parts)
 
 
 class Context:
@@ -81,9 +55,9 @@ class Context:
             raise ValueError(f"{pattern} is outside the build context")
         if not re.search(r"[*?\[\\]", path):
             return [path] if self._there(path) else []
-        expression = re.compile(glob_expression(path))
+        wanted = re.compile(expression(path, DOCKER))
         depth = None if "**" in path else path.count("/")
-        return sorted(found for found in self._walk("", depth) if expression.fullmatch(found))
+        return sorted(found for found in self._walk("", depth) if wanted.fullmatch(found))
 
     def below(self, path: str) -> Iterator[str]:
         """Relative paths of everything in a directory, parents first, sorted."""

@@ -50,6 +50,7 @@ class LayerStore:
         self._lock = threading.Lock()
         for name in ("layers", "flat"):
             (self._root / name).mkdir(parents=True, exist_ok=True)
+            (self._root / name).chmod(0o700)  # an image's set-user-id programs are not for this machine's users
 
     def directories(self, layers: Sequence[Layer]) -> tuple[Path, ...]:
         """Each layer's directory, lowest first, for overlayfs; needs root. Raises LayerRefused, FileNotFoundError."""

@@ -21,6 +21,17 @@ def architecture() -> str:
     return _ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
+def is_own_platform(text: str) -> bool:
+    """Whether `os/architecture[/variant]` means this machine (containerd's platforms package: the system may be left
+    out, the kernel's names of architectures will do, v8 is arm64's only variant)."""
+    parts = text.lower().split("/")
+    if parts[0] != "linux":
+        parts.insert(0, "linux")
+    if len(parts) == 3 and parts[1:] == ["arm64", "v8"]:
+        parts.pop()
+    return len(parts) == 2 and _ARCHITECTURES.get(parts[1], parts[1]) == architecture()
+
+
 @dataclass(frozen=True, slots=True)
 class BaseImage:
     """What FROM names: layers, lowest first, and the `config` of its configuration."""

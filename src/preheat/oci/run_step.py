@@ -105,7 +105,8 @@ class RunStep:
         target = self.config.absolute(target)
         if kind == "cache":
             name = hashlib.sha256((options.get("id") or target).encode()).hexdigest()[:16]
-            (self.caches / name).mkdir(parents=True, exist_ok=True)
+            self.caches.mkdir(parents=True, exist_ok=True, mode=0o700)  # set-user-id programs stay in there
+            (self.caches / name).mkdir(exist_ok=True)
             (self.caches / name).touch()  # used just now: a collection spares it
             return Mount(self.caches / name, target, read_only=False)
         return Mount(self._inside(options.get("source") or options.get("src") or "."), target)

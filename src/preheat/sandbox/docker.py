@@ -29,11 +29,14 @@ from preheat.sandbox.docker_network import DockerNetwork
 from preheat.sandbox.network import Place
 from preheat.sandbox.process import peak_of
 from preheat.sandbox.protocol import Launch, OnExit
+from preheat.sandbox.soon import remove_tree, until_done
 
 log = logging.getLogger(__name__)
 
 _LABEL = "preheat.data"
 """Names the data directory on everything that is made in the engine: a restarted server finds by it what was left."""
+_ENGINE = ".engine"
+"""Below the factory's directory: the socket of the engine, for a server that uses another one or none."""
 _THREADS = 16
 _CLOSING_S = 10.0
 
@@ -52,6 +55,14 @@ def engine(docker_host: str) -> DockerApi:
     if any("rootless" in option for option in facts.get("SecurityOptions") or ()):
         raise PreheatError("the Docker engine is rootless: its containers cannot reach this machine's Runtime API")
     return api
+
+
+def engine_of(root: Path) -> Path | None:
+    """The socket of the engine that a factory of this directory has used; None where none has."""
+    try:
+        return Path((root / _ENGINE).read_text())
+    except OSError:
+        return None
 
 
 class DockerFactory:
@@ -103,6 +114,7 @@ class DockerFactory:
         self.network.remove()
         shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir(parents=True, exist_ok=True)
+        (self.root / _ENGINE).write_text(str(self.api.path))
         return killed
 
     def close(self) -> None:
@@ -239,7 +251,7 @@ class DockerSandbox:
     def destroy(self) -> None:
         self.kill()
         self._later(self._remove)
-        shutil.rmtree(self._directory, ignore_errors=True)
+        until_done(lambda: remove_tree(self._directory))
 
     def limit_cpu(self, share: float | None) -> None:
         self._share = share

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import platform
 import sys
 import tarfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from layer_maker import Made, folder, gzipped, listing, symlink, tar
 
+from preheat.kernel.errors import PreheatError
 from preheat.oci.builder import build
 from preheat.oci.digest import digest_of
 from preheat.oci.dockerfile import DockerfileError
@@ -20,7 +22,7 @@ from preheat.oci.layers import Layer, LayerStore
 from preheat.oci.layout import Layout
 from preheat.oci.manifest import OCI_LAYER, Descriptor
 from preheat.oci.pack import PackedLayer
-from preheat.oci.plan import BaseImage, BuildPlan, BuildTools
+from preheat.oci.plan import BaseImage, BuildPlan, BuildTools, architecture
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -138,6 +140,25 @@ def test_here_documents_become_files(bench: Bench) -> None:
     assert (files["many/one"], files["many/two"], files["many/f"]) == ("for ann\n", "for $WHO\n", "x")
     assert files["script"] == "#!/bin/sh\n"
     assert (bench.root(image) / "script").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_platform_has_to_be_this_machines(bench: Bench) -> None:
+    own, other = (architecture(), "arm64") if architecture() == "amd64" else (architecture(), "amd64")
+    plain = bench.build("FROM base")
+    for text in (f"linux/{own}", own, platform.machine(), "$BUILDPLATFORM", "${TARGETPLATFORM}"):
+        assert bench.build(f"FROM --platform={text} base") == plain
+    for text in (f"linux/{other}", other, "windows/amd64", f"linux/{own}/v9", "linux"):
+        with pytest.raises(DockerfileError, match=rf"^line 2: FROM --platform={text} .* use docker build"):
+            bench.build(f"\nFROM --platform={text} base")
+
+
+def test_a_base_that_cannot_be_made_names_its_line(bench: Bench) -> None:
+    def find(name: str) -> BaseImage:
+        raise PreheatError("no interpreter for runtime python3.99 found")
+
+    bench.find = find  # type: ignore[method-assign]
+    with pytest.raises(DockerfileError, match=r"line 1: FROM base: no interpreter for runtime python3.99 found"):
+        bench.build("FROM base")
 
 
 def test_an_entry_point_drops_the_bases_command_but_not_its_own(bench: Bench) -> None:

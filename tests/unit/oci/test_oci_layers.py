@@ -43,6 +43,16 @@ def test_layers_are_applied_in_order_and_unpacked_once(tmp_path: Path, blobs: Bl
     assert store.flat(layers).stat().st_ino == before
 
 
+def test_set_user_id_programs_of_an_image_are_out_of_everybodys_reach(tmp_path: Path, blobs: BlobStore) -> None:
+    """Root keeps owners: whoever could walk to an image's `su` on this machine would be root here."""
+    (tmp_path / "store/layers").mkdir(parents=True, mode=0o755)
+    store = LayerStore(tmp_path / "store", blobs)
+    layer = put(blobs, Made("su", b"x", mode=0o4755))
+    for path in (store.flat([layer]), *store.directories([layer])):
+        assert (path / "su").stat().st_mode & 0o4000
+        assert path.parent.stat().st_mode & 0o077 == 0
+
+
 def test_shared_layers_have_one_directory(tmp_path: Path, blobs: BlobStore) -> None:
     store = LayerStore(tmp_path / "store", blobs)
     shared = put(blobs, Made("shared", b"x"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 from preheat.oci.compile_step import compiled
 from preheat.oci.dockerfile import DockerfileError
 from preheat.oci.lambda_base import python_version
-from preheat.oci.manifest import Descriptor
-from preheat.oci.plan import BuildPlan
+from preheat.oci.manifest import OCI_MANIFEST, Descriptor
+from preheat.oci.plan import BuildPlan, architecture
 from preheat.oci.workshop import Workshop
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -70,6 +71,24 @@ def test_a_base_that_cannot_be_had_says_why(tmp_path: Path, base: str, words: st
     with pytest.raises(DockerfileError, match=words) as error:
         build(Workshop(tmp_path / "data"), tmp_path, f"# base\nFROM {base}", "x")
     assert error.value.line == 2
+
+
+def test_a_base_for_another_architecture_is_refused(tmp_path: Path) -> None:
+    workshop, context = Workshop(tmp_path / "data"), tmp_path / "context"
+    context.mkdir()
+    (context / "f").write_text("x")
+    other, suffix = ("arm64", "arm64") if architecture() == "amd64" else ("amd64", "x86_64")
+    made = workshop.layout.manifest(build(workshop, context, "FROM scratch\nCOPY f /f", "own"))
+    assert made.config is not None
+    blobs = workshop.layout.blobs
+    config = blobs.put(json.dumps({**json.loads(blobs.read(made.config.digest)), "architecture": other}).encode())
+    described = {**made.config.as_dict(), "digest": config, "size": blobs.size(config)}
+    body = {"schemaVersion": 2, "config": described, "layers": [layer.as_dict() for layer in made.layers]}
+    manifest = json.dumps(body).encode()
+    workshop.layout.tag("foreign:latest", Descriptor(OCI_MANIFEST, blobs.put(manifest), len(manifest)))
+    for base in ("foreign", f"public.ecr.aws/lambda/python:{VERSION}-{suffix}"):
+        with pytest.raises(DockerfileError, match=rf"line 1: FROM {base}: is for linux/{other}, .* use docker build"):
+            build(workshop, context, f"FROM {base}", "x")
 
 
 def test_a_collection_keeps_named_images_and_removes_what_killed_builds_left(tmp_path: Path) -> None:

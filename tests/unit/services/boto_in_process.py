@@ -52,14 +52,15 @@ class Cloud:
     def serve(self, providers: dict[str, object]) -> None:
         self._dispatcher = Dispatcher(providers, region="us-east-1", account_id="000000000000")
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, **options: Any) -> Any:
+        """`options` are botocore's Config's."""
         client = botocore.session.get_session().create_client(
             service,
             region_name="us-east-1",
             endpoint_url="http://localhost:4566",
             aws_access_key_id="test",
             aws_secret_access_key="test",
-            config=Config(retries={"max_attempts": 0}),
+            config=Config(retries={"max_attempts": 0}, **options),
         )
         client.meta.events.register("before-send.*", self._send)
         return client

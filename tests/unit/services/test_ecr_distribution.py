@@ -3,6 +3,7 @@ and ECR's own answers (fidelity sheet, "ECR and the OCI registry"; fault 13)."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from ecr_support import CONFIG, INDEX, MANIFEST, Bench, digest
 
+from preheat.oci.blobs import BlobWriter
 from preheat.services.ecr import tokens
 from preheat.services.ecr.registry import GRACE_S
 
@@ -47,9 +49,10 @@ def test_only_our_tokens_open_and_only_for_twelve_hours(bench: Bench) -> None:
         for method, url in [("GET", "/v2/"), ("POST", "/v2/app/blobs/uploads/"), ("GET", "/v2/app/tags/list")]:
             assert bench.send(method, url, authorization=header).status == 401
     bench.now_s += tokens.LIFETIME_S + 1
-    expired = bench.send("GET", "/v2/")
-    assert (expired.status, expired.code) == (401, "DENIED")
-    assert "expired" in expired.json()["errors"][0]["message"]
+    for method, url in [("GET", "/v2/"), ("POST", "/v2/app/blobs/uploads/")]:
+        expired = bench.send(method, url)
+        assert (expired.status, expired.code) == (403, "DENIED")
+        assert "expired" in expired.json()["errors"][0]["message"]
 
 
 def test_a_token_outlives_the_server(bench: Bench) -> None:
@@ -198,7 +201,8 @@ def test_a_manifest_needs_its_blobs_in_its_own_repository(bench: Bench) -> None:
 def test_what_is_no_manifest_is_refused(bench: Bench, body: bytes) -> None:
     reply = bench.send("PUT", "/v2/app/manifests/v1", body, content_type=MANIFEST)
     assert (reply.status, reply.code) == (400, "MANIFEST_INVALID")
-    assert bench.send("PUT", "/v2/app/manifests/bad%20tag", bench.image("x"), content_type=MANIFEST).status == 400
+    tag = bench.send("PUT", "/v2/app/manifests/bad%20tag", bench.image("x"), content_type=MANIFEST)
+    assert (tag.status, tag.code) == (400, "TAG_INVALID")
 
 
 def test_an_index_is_pushed_and_keeps_its_images(bench: Bench) -> None:
@@ -326,6 +330,44 @@ def test_deleting_a_blob_frees_it_unless_another_repository_has_it(bench: Bench)
     assert bench.send("GET", f"/v2/app/blobs/{NAME}").status == 404
     assert bench.send("GET", f"/v2/other/blobs/{NAME}").body == DATA
     assert bench.send("DELETE", f"/v2/app/blobs/{NAME}").status == 404
+
+
+def test_a_blob_stays_while_an_image_of_its_repository_needs_it(bench: Bench) -> None:
+    name = bench.push_image("one")
+    layer = bench.send("GET", "/v2/app/manifests/latest").json()["layers"][0]["digest"]
+    reply = bench.send("DELETE", f"/v2/app/blobs/{layer}")
+    assert (reply.status, reply.code) == (405, "UNSUPPORTED")
+    assert name in reply.json()["errors"][0]["message"]
+    assert bench.send("GET", f"/v2/app/blobs/{layer}").status == 200
+
+
+def test_a_blob_whose_last_user_goes_while_it_is_being_stored_stays(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.push_image("one", repository="other")
+    layer = bench.send("GET", "/v2/other/manifests/latest").json()["layers"][0]["digest"]
+    request = bench.request("POST", f"/v2/app/blobs/uploads/?digest={layer}")
+    request.sink = bench.distribution.stream(request)
+    assert request.sink is not None
+    request.sink.write(bench.registry.blobs.read(layer))
+    commit = BlobWriter.commit
+
+    async def lose() -> None:
+        bench.registry.delete_repository("other", force=True)
+
+    async def push() -> int:
+        loop = asyncio.get_running_loop()
+
+        def committed(writer: BlobWriter, expected: str | None = None) -> str:
+            found = commit(writer, expected)
+            asyncio.run_coroutine_threadsafe(lose(), loop).result(30)
+            return found
+
+        monkeypatch.setattr(BlobWriter, "commit", committed)
+        return (await bench.distribution.handle(request)).status
+
+    assert asyncio.run(push()) == 201
+    assert bench.send("GET", f"/v2/app/blobs/{layer}").status == 200
 
 
 def test_what_is_shared_is_stored_once_and_goes_with_its_last_user(bench: Bench) -> None:

@@ -175,6 +175,71 @@ def test_a_batch_deletes_by_tag_and_by_digest(ecr: Any, push: Bench) -> None:
     assert push.blobs() == set()
 
 
+def test_an_image_with_two_tags_is_two_images_of_a_batch(ecr: Any, push: Bench) -> None:
+    name = push.push_image("one", "a")
+    push.push_image("one", "b")
+    by_digest = ecr.batch_get_image(repositoryName="app", imageIds=[{"imageDigest": name}])
+    assert [image["imageId"]["imageTag"] for image in by_digest["images"]] == ["a", "b"]
+    both = [{"imageDigest": name, "imageTag": "a"}]
+    assert len(ecr.batch_get_image(repositoryName="app", imageIds=both)["images"]) == 1
+    assert ecr.batch_delete_image(repositoryName="app", imageIds=both)["imageIds"] == both  # the tag, not the image
+    same = ecr.batch_delete_image(repositoryName="app", imageIds=[{"imageDigest": name}, {"imageTag": "b"}])
+    assert same == {**same, "imageIds": [{"imageDigest": name, "imageTag": "b"}], "failures": []}
+    assert ecr.list_images(repositoryName="app")["imageIds"] == []
+
+
+@pytest.mark.parametrize("operation", ["batch_get_image", "batch_delete_image"])
+def test_a_tag_and_a_digest_have_to_agree(ecr: Any, push: Bench, operation: str) -> None:
+    name, other = push.push_image("one", "v1"), digest(b"in no repository")
+    ids = [{"imageTag": "v1", "imageDigest": other}, {"imageTag": "v9", "imageDigest": name}]
+    failures = getattr(ecr, operation)(repositoryName="app", imageIds=ids)["failures"]
+    assert [failure["imageId"] for failure in failures] == ids
+    assert [(failure["failureCode"], failure["failureReason"]) for failure in failures] == [
+        ("ImageTagDoesNotMatchDigest", "Invalid request parameters: given tag does not map to the given digest"),
+        ("ImageNotFound", "Requested image not found"),
+    ]
+    assert len(ecr.list_images(repositoryName="app")["imageIds"]) == 1
+
+
+def test_an_index_is_as_large_as_its_largest_image(ecr: Any, push: Bench) -> None:
+    names = [push.push_image(name, tag="") for name in ("a", "a much longer name " * 50)]
+    push.push_index(names)
+    sizes = {
+        detail["imageDigest"]: detail["imageSizeInBytes"]
+        for detail in ecr.describe_images(repositoryName="app")["imageDetails"]
+    }
+    (index,) = set(sizes) - set(names)
+    assert sizes[names[0]] < sizes[names[1]] == sizes[index]
+
+
+NAME_PATTERN = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
+
+
+@pytest.mark.parametrize(
+    ("name", "constraint"),
+    [
+        ("Organization/app", f"must satisfy regular expression '{NAME_PATTERN}'"),
+        ("app/", f"must satisfy regular expression '{NAME_PATTERN}'"),
+        ("a", "must have length greater than or equal to 2"),
+        ("a" * 257, "must have length less than or equal to 256"),
+    ],
+)
+def test_a_name_is_refused_in_ecrs_words(ecr: Any, running: Cloud, name: str, constraint: str) -> None:
+    unchecked = running.client("ecr", parameter_validation=False)
+    code, message = refused(unchecked.create_repository, repositoryName=name)
+    assert code == "InvalidParameterException"
+    assert message == f"Invalid parameter at 'repositoryName' failed to satisfy constraint: '{constraint}'"
+
+
+def test_lists_and_kinds_are_refused_in_ecrs_words(ecr: Any, running: Cloud) -> None:
+    unchecked = running.client("ecr", parameter_validation=False)
+    _, message = refused(unchecked.batch_get_image, repositoryName="app", imageIds=[])
+    least = "'Member must have length greater than or equal to 1'"
+    assert message == f"Invalid parameter at 'imageIds' failed to satisfy constraint: {least}"
+    _, message = refused(ecr.create_repository, repositoryName="kinds", imageTagMutability="NO")
+    assert "'imageTagMutability' failed to satisfy constraint: 'Member must satisfy enum value set: [" in message
+
+
 def test_an_image_of_an_index_stays_while_the_index_does(ecr: Any, push: Bench) -> None:
     child = push.push_image("child", tag="")
     index = push.push_index([child]).headers["docker-content-digest"]
@@ -205,7 +270,10 @@ def test_mutability_is_set_and_obeyed(ecr: Any, push: Bench) -> None:
     two = push.image("two").decode()
     code, message = refused(ecr.put_image, repositoryName="app", imageManifest=two, imageTag="v1")
     assert code == "ImageTagAlreadyExistsException"
-    assert message.startswith("The image tag 'v1' already exists in the 'app' repository and cannot be overwritten")
+    assert message == (
+        "The image tag 'v1' already exists in the 'app' repository and cannot be overwritten because the tag is "
+        "immutable."
+    )
     filters = [{"filterType": "WILDCARD", "filter": "v*"}]
     mutability = {"imageTagMutability": "IMMUTABLE_WITH_EXCLUSION", "imageTagMutabilityExclusionFilters": filters}
     assert (
@@ -224,9 +292,11 @@ def test_policies_are_kept_and_given_back(ecr: Any) -> None:
     assert ecr.get_lifecycle_policy(repositoryName="app")["lifecyclePolicyText"] == POLICY
     assert ecr.delete_lifecycle_policy(repositoryName="app")["lifecyclePolicyText"] == POLICY
     assert refused(ecr.delete_lifecycle_policy, repositoryName="app")[0] == "LifecyclePolicyNotFoundException"
-    bad = "x" * 100
-    assert refused(ecr.put_lifecycle_policy, repositoryName="app", lifecyclePolicyText=bad)[0] == (
-        "InvalidParameterException"
+    bad = refused(ecr.put_lifecycle_policy, repositoryName="app", lifecyclePolicyText="x" * 100)
+    assert bad == (
+        "InvalidParameterException",
+        "Invalid parameter at 'LifecyclePolicyText' failed to satisfy constraint: 'Lifecycle policy validation "
+        "failure: Could not map policyString into LifecyclePolicy.'",
     )
     assert refused(ecr.get_repository_policy, repositoryName="app")[0] == "RepositoryPolicyNotFoundException"
     ecr.set_repository_policy(repositoryName="app", policyText="{}")

@@ -16,9 +16,9 @@ from preheat.oci.blobs import DigestMismatch
 from preheat.oci.digest import digest_of, is_digest
 from preheat.oci.manifest import OCI_INDEX, Descriptor, parse_manifest
 from preheat.services.ecr import tokens
-from preheat.services.ecr.models import Image, is_repository_name
+from preheat.services.ecr.models import Image, is_repository_name, is_tag
 from preheat.services.ecr.registry import Registry
-from preheat.services.ecr.replies import failure, json_reply, reply, translated, unauthorized
+from preheat.services.ecr.replies import expired, failure, json_reply, reply, translated, unauthorized
 from preheat.services.ecr.uploads import Upload, Uploads, UploadSink
 
 _ROUTE = re.compile(r"/v2/(?P<name>.+?)/(?P<kind>blobs/uploads|blobs|manifests|tags|referrers)/(?P<rest>[^/]*)")
@@ -128,12 +128,11 @@ class Distribution:
 
     def _refused(self, request: HttpRequest) -> HttpResponse | None:
         """None for a request with a token of ours that has not ended."""
-        host = request.header("host") or "localhost"
         password = tokens.basic_password(request.header("authorization"))
         expires_s = None if password is None else tokens.expiry(self._secret, password)
         if expires_s is None:
-            return unauthorized(host)
-        return unauthorized(host, expired=True) if expires_s < self._registry.clock() else None
+            return unauthorized(request.header("host") or "localhost")
+        return expired() if expires_s < self._registry.clock() else None
 
     # blobs
 
@@ -162,6 +161,8 @@ class Distribution:
     async def _delete_blob(self, call: _Call) -> HttpResponse:
         if self._registry.blob_size(call.name, call.rest) is None:
             return _no_blob(call.rest)
+        if users := self._registry.store.users(call.name, call.rest):
+            return failure(405, "UNSUPPORTED", f"blob is needed by {', '.join(users)}")
         self._registry.store.unlink(call.name, call.rest)
         self._registry.release()
         return reply(202)
@@ -185,8 +186,7 @@ class Distribution:
 
     async def _patch_upload(self, call: _Call) -> HttpResponse:
         upload = _upload_of(call)
-        wrong = _wrong_length(call)
-        return wrong or _upload_reply(202, upload)
+        return _wrong_length(call) or _upload_reply(202, upload)
 
     async def _finish_upload(self, call: _Call) -> HttpResponse:
         upload = _upload_of(call)
@@ -203,6 +203,8 @@ class Distribution:
         if not is_digest(digest):
             self._discard(upload)
             return failure(400, "DIGEST_INVALID", f"provided digest is not valid: {digest!r}")
+        if digest == upload.writer.digest:  # before it is there, so that a deletion meanwhile spares it
+            self._registry.rely_on(upload.repository, digest)
         try:
             await asyncio.to_thread(upload.writer.commit, digest)
         except DigestMismatch as error:
@@ -213,7 +215,6 @@ class Distribution:
             return failure(500, "UNKNOWN", f"the registry cannot store this: {error.strerror}")
         finally:
             self._uploads.finish(upload)
-        self._registry.rely_on(upload.repository, digest)
         return _blob_created(upload.repository, digest)
 
     def _discard(self, upload: Upload) -> None:
@@ -235,6 +236,8 @@ class Distribution:
         tag = None if ":" in call.rest else call.rest
         if tag is None and call.rest != digest_of(body):
             return failure(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
+        if tag is not None and not is_tag(tag):
+            return failure(400, "TAG_INVALID", f"invalid tag {tag!r}")
         image, manifest = self._registry.put(call.name, body, media_type=media_type, tag=tag)
         headers = [
             ("Location", f"/v2/{call.name}/manifests/{image.digest}"),
@@ -253,7 +256,7 @@ class Distribution:
         if by_tag:
             self._registry.store.delete_tag(call.name, call.rest)
         else:
-            self._registry.delete(call.name, {"imageDigest": image.digest})
+            self._registry.delete(image)
         return reply(202)
 
     def _find(self, call: _Call) -> Image:
@@ -324,10 +327,11 @@ def _wrong_length(call: _Call) -> HttpResponse | None:
     """A chunk must be as long as it says; one that is not is taken back."""
     sink: UploadSink = call.request.sink
     match = _CONTENT_RANGE.fullmatch(call.request.header("content-range") or "")
-    upload = sink.upload
-    if match is None or upload is None or upload.writer.size - sink.start == int(match[2]) - int(match[1]) + 1:
+    upload, start = sink.upload, sink.start
+    wanted = int(match[2]) - int(match[1]) + 1 if match is not None else None
+    if wanted is None or upload is None or start is None or upload.writer.size - start.size == wanted:
         return None
-    upload.writer.truncate(sink.start)
+    upload.writer.back_to(start)
     return failure(400, "SIZE_INVALID", "the chunk is not as long as its Content-Range", _where(upload))
 
 

@@ -1,4 +1,5 @@
-"""ECR's errors in AWS's own words; those not in the fidelity sheet are from answers quoted in public issues."""
+"""ECR's errors in AWS's own words; those not in the fidelity sheet are from answers quoted in public issues and in
+LocalStack's own tests of ECR."""
 
 from __future__ import annotations
 
@@ -79,7 +80,7 @@ def invalid(message: str) -> AwsError:
 def tag_is_immutable(repository: str, tag: str) -> AwsError:
     text = (
         f"The image tag '{tag}' already exists in the '{repository}' repository and cannot be overwritten "
-        "because the repository is immutable."
+        "because the tag is immutable."
     )
     return AwsError("ImageTagAlreadyExistsException", text)
 

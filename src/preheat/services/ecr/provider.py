@@ -10,14 +10,14 @@ from typing import Any
 
 from preheat.aws.context import OperationContext
 from preheat.kernel.errors import AwsError
-from preheat.oci.digest import is_digest
 from preheat.services.ecr import tokens
+from preheat.services.ecr.batches import NOT_FOUND, WRONG_DIGEST, malformed, referenced
 from preheat.services.ecr.failures import invalid
 from preheat.services.ecr.models import Image, ImageId, Repository
 from preheat.services.ecr.pages import after, page
 from preheat.services.ecr.registry import Registry
 
-_MISSING = ("ImageNotFound", "Requested image not found")
+_NO_LIFECYCLE = "Lifecycle policy validation failure: Could not map policyString into LifecyclePolicy."
 _TAGS_MAX = 50
 
 
@@ -93,7 +93,7 @@ class EcrProvider:
 
     def put_lifecycle_policy(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         repository, answer = self._named(context, params)
-        text = _checked_json("lifecyclePolicyText", params["lifecyclePolicyText"])
+        text = _checked_json("LifecyclePolicyText", params["lifecyclePolicyText"], _NO_LIFECYCLE)
         self._store.put_repository(replace(repository, lifecycle_policy=text))
         return {**answer, "lifecyclePolicyText": text}
 
@@ -111,7 +111,7 @@ class EcrProvider:
 
     def set_repository_policy(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         repository, answer = self._named(context, params)
-        text = _checked_json("policyText", params["policyText"])
+        text = _checked_json("PolicyText", params["policyText"], "Invalid repository policy provided")
         self._store.put_repository(replace(repository, policy=text))
         return {**answer, "policyText": text}
 
@@ -149,24 +149,23 @@ class EcrProvider:
 
     def put_image(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         repository, _ = self._named(context, params)
+        tag = params.get("imageTag")
         image = self._registry.put_new(
             repository.name,
             params["imageManifest"].encode(),
             media_type=params.get("imageManifestMediaType") or "",
-            tag=params.get("imageTag"),
+            tag=tag,
             digest=params.get("imageDigest"),
         )
-        return {"image": self._whole(context, image, params.get("imageTag"))}
+        return {"image": self._whole(context, image, _image_id(image, tag))}
 
     def list_images(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         repository, _ = self._named(context, params)
         status = (params.get("filter") or {}).get("tagStatus") or "ANY"
         ids: list[dict[str, str]] = []
         for image in self._store.images(repository.name):
-            if image.tags and status != "UNTAGGED":
-                ids += [{"imageDigest": image.digest, "imageTag": tag} for tag in image.tags]
-            elif not image.tags and status != "TAGGED":
-                ids.append({"imageDigest": image.digest})
+            if status == "ANY" or bool(image.tags) == (status == "TAGGED"):
+                ids += _ids(image, None)
         count, start = params.get("maxResults") or 100, after(params)
         rest = [image_id for image_id in ids if _list_key(image_id) > start]
         return page("imageIds", rest[: count + 1], count, _list_key, dict)
@@ -187,40 +186,43 @@ class EcrProvider:
 
     def batch_get_image(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         repository, _ = self._named(context, params)
+        found, failures = self._found(repository.name, params["imageIds"])
         images: list[dict[str, Any]] = []
-        failures: list[dict[str, Any]] = []
-        for image_id in params["imageIds"]:
-            try:
-                _check_image_id(image_id)
-                image = self._registry.find(repository.name, image_id)
-                images.append(self._whole(context, image, image_id.get("imageTag")))
-                self._store.note_pull(repository.name, image.digest, self._registry.clock())
-            except (AwsError, _BadImageId) as error:
-                failures.append(_failure(image_id, error))
+        for image_id, image in found:
+            images += [self._whole(context, image, one) for one in _ids(image, image_id.get("imageTag"))]
+            self._store.note_pull(repository.name, image.digest, self._registry.clock())
         return {"images": images, "failures": failures}
 
     def batch_delete_image(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         repository, _ = self._named(context, params)
-        deleted: list[dict[str, Any]] = []
-        failures: list[dict[str, Any]] = []
-        for image_id in params["imageIds"]:
-            try:
-                _check_image_id(image_id)
-                deleted += self._delete(repository.name, image_id)
-            except (AwsError, _BadImageId) as error:
-                failures.append(_failure(image_id, error))
+        found, failures = self._found(repository.name, params["imageIds"])
+        deleted: list[dict[str, str]] = []
+        for image_id, before in found:
+            image, tag = self._store.image(repository.name, before.digest), image_id.get("imageTag")
+            if image is None or (tag and tag not in image.tags):
+                continue  # an earlier id of the batch meant the same
+            parents = self._store.parents(repository.name, image.digest)
+            if parents and not (tag and len(image.tags) > 1):
+                failures.append(referenced(parents).of(image_id))
+                continue
+            self._registry.delete(image, tag)
+            deleted += _ids(image, tag)
         return {"imageIds": deleted, "failures": failures}
 
-    def _delete(self, repository: str, image_id: ImageId) -> list[dict[str, str]]:
-        image, tag = self._registry.find(repository, image_id), image_id.get("imageTag")
-        only_tag = tag is not None and not image_id.get("imageDigest")
-        parents = self._store.parents(repository, image.digest)
-        if parents and not (only_tag and len(image.tags) > 1):
-            reason = f"Requested image referenced by manifest list: [{', '.join(parents)}]"
-            raise _BadImageId("ImageReferencedByManifestList", reason)
-        self._registry.delete(repository, image_id)
-        tags = [tag] if only_tag and tag else list(image.tags)
-        return [{"imageDigest": image.digest, "imageTag": t} for t in tags] or [{"imageDigest": image.digest}]
+    def _found(self, repository: str, ids: list[ImageId]) -> tuple[list[tuple[ImageId, Image]], list[dict[str, Any]]]:
+        """The images of a batch, found before anything is done to them, and what to say of the other ids."""
+        found: list[tuple[ImageId, Image]] = []
+        failures: list[dict[str, Any]] = []
+        for image_id in ids:
+            failure, tag = malformed(image_id), image_id.get("imageTag")
+            if failure is None:
+                try:
+                    found.append((image_id, self._registry.find(repository, image_id)))
+                    continue
+                except AwsError:
+                    failure = WRONG_DIGEST if tag and self._store.tagged(repository, tag) else NOT_FOUND
+            failures.append(failure.of(image_id))
+        return found, failures
 
     # shapes
 
@@ -234,7 +236,7 @@ class EcrProvider:
         arn = params["resourceArn"]
         prefix = _arn(context, "")
         if not arn.startswith(prefix):
-            raise invalid(f"'resourceArn' failed to satisfy constraint: 'Invalid ARN' {arn}")
+            raise invalid("'resourceArn' failed to satisfy constraint: 'Invalid ARN'")
         return self._registry.repository(arn.removeprefix(prefix))
 
     def _shown(self, context: OperationContext, repository: Repository) -> dict[str, Any]:
@@ -252,10 +254,7 @@ class EcrProvider:
             shown["imageTagMutabilityExclusionFilters"] = _shown_exclusions(repository)
         return shown
 
-    def _whole(self, context: OperationContext, image: Image, tag: str | None) -> dict[str, Any]:
-        image_id = {"imageDigest": image.digest}
-        if tag:
-            image_id["imageTag"] = tag
+    def _whole(self, context: OperationContext, image: Image, image_id: dict[str, str]) -> dict[str, Any]:
         return {
             "registryId": context.account_id,
             "repositoryName": image.repository,
@@ -265,29 +264,6 @@ class EcrProvider:
         }
 
 
-class _BadImageId(Exception):
-    """One image of a batch that cannot be served; the others can."""
-
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(code)
-        self.code = code
-        self.reason = reason
-
-
-def _check_image_id(image_id: ImageId) -> None:
-    digest = image_id.get("imageDigest")
-    if not digest and not image_id.get("imageTag"):
-        raise _BadImageId("MissingDigestAndTag", "Invalid request parameters: both tag and digest cannot be null")
-    if digest and not is_digest(digest):
-        reason = "Invalid request parameters: image digest should satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'"
-        raise _BadImageId("InvalidImageDigest", reason)
-
-
-def _failure(image_id: ImageId, error: AwsError | _BadImageId) -> dict[str, Any]:
-    code, reason = (error.code, error.reason) if isinstance(error, _BadImageId) else _MISSING
-    return {"imageId": dict(image_id), "failureCode": code, "failureReason": reason}
-
-
 def _check_account(context: OperationContext, params: dict[str, Any]) -> None:
     """Another account's registry has none of ours."""
     asked = params.get("registryId") or context.account_id
@@ -295,12 +271,12 @@ def _check_account(context: OperationContext, params: dict[str, Any]) -> None:
         raise AwsError("RepositoryNotFoundException", f"The registry with id '{asked}' does not exist")
 
 
-def _checked_json(member: str, text: str) -> str:
+def _checked_json(member: str, text: str, problem: str) -> str:
     try:
         if not isinstance(json.loads(text), dict):
             raise ValueError("not an object")
     except ValueError:
-        raise invalid(f"'{member}' failed to satisfy constraint: 'Invalid JSON'") from None
+        raise invalid(f"'{member}' failed to satisfy constraint: '{problem}'") from None
     return text
 
 
@@ -348,6 +324,15 @@ def _detail(context: OperationContext, image: Image) -> dict[str, Any]:
 
 def _arn(context: OperationContext, repository: str) -> str:
     return f"arn:aws:ecr:{context.region}:{context.account_id}:repository/{repository}"
+
+
+def _image_id(image: Image, tag: str | None) -> dict[str, str]:
+    return {"imageDigest": image.digest, "imageTag": tag} if tag else {"imageDigest": image.digest}
+
+
+def _ids(image: Image, tag: str | None) -> list[dict[str, str]]:
+    """What an image goes by: one id for each of its tags, or for `tag` alone."""
+    return [_image_id(image, name) for name in ([tag] if tag else image.tags or [None])]
 
 
 def _list_key(image_id: ImageId) -> str:

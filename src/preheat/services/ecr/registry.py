@@ -94,7 +94,7 @@ class Registry:
             digest=digest,
             media_type=manifest.media_type,
             artifact_type=manifest.artifact_type,
-            size_bytes=sum(blob.size for blob in manifest.blobs()),
+            size_bytes=self._size(name, manifest),
             pushed_s=self.clock(),
             pulled_s=None,
             subject=manifest.subject.digest if manifest.subject else None,
@@ -115,15 +115,20 @@ class Registry:
             raise self.failures.image_exists(name, computed, tag)
         return self.put(name, body, media_type=media_type, tag=tag)[0]
 
-    def delete(self, repository: str, image_id: ImageId) -> None:
-        """By digest: the image with all its tags. By tag: the tag, and the image with its last one."""
-        image = self.find(repository, image_id)
-        tag = image_id.get("imageTag")
-        if tag and not image_id.get("imageDigest") and len(image.tags) > 1:
-            self.store.delete_tag(repository, tag)
+    def delete(self, image: Image, tag: str | None = None) -> None:
+        """The image with all its tags; with `tag` that one, and the image with its last one."""
+        if tag and len(image.tags) > 1:
+            self.store.delete_tag(image.repository, tag)
         else:
-            self.store.delete_image(repository, image.digest)
+            self.store.delete_image(image.repository, image.digest)
         self.release()
+
+    def _size(self, name: str, manifest: Manifest) -> int:
+        """In bytes; of an index the size of its largest image (ECR API Reference, ImageDetail)."""
+        if not manifest.is_index:
+            return sum(blob.size for blob in manifest.blobs())
+        images = (self.store.image(name, child.digest) for child in manifest.manifests)
+        return max((image.size_bytes for image in images if image is not None), default=0)
 
     def _check_complete(self, name: str, manifest: Manifest) -> None:
         missing = [blob.digest for blob in manifest.blobs() if self.blob_size(name, blob.digest) != blob.size]

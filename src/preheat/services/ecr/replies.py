@@ -45,10 +45,12 @@ def translated(error: AwsError) -> HttpResponse:
     return failure(status, code, error.message)
 
 
-def unauthorized(host: str, *, expired: bool = False) -> HttpResponse:
+def unauthorized(host: str) -> HttpResponse:
     """ECR's challenge (FIDELITY: ECR)."""
     challenge = ("Www-Authenticate", f'Basic realm="https://{host}/",service="ecr.amazonaws.com"')
-    if expired:
-        message = "Your authorization token has expired. Reauthenticate and try again."
-        return failure(401, "DENIED", message, [challenge])
     return reply(401, [challenge, ("Content-Type", "text/plain; charset=utf-8")], b"Not Authorized\n")
+
+
+def expired() -> HttpResponse:
+    """Of a token that has ended (ECR user guide, "Troubleshooting errors with Docker commands", HTTP 403)."""
+    return failure(403, "DENIED", "Your authorization token has expired. Reauthenticate and try again.")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from preheat.kernel.database import connect
+from preheat.kernel.database import connect, transaction
 from preheat.oci.manifest import Manifest
 from preheat.services.ecr.models import Image, Repository
 
@@ -115,7 +113,7 @@ class EcrStore:
     def put_image(self, image: Image, manifest: Manifest, body: bytes, tag: str | None) -> None:
         """Image, what it needs and its tag appear together; an image that is there already keeps its date."""
         run = self._db.execute
-        with self._transaction():
+        with transaction(self._db):
             run("INSERT OR IGNORE INTO manifests VALUES (?, ?, ?)", (image.digest, image.media_type, body))
             for blob in manifest.blobs():
                 run("INSERT OR IGNORE INTO manifest_blobs VALUES (?, ?)", (image.digest, blob.digest))
@@ -185,7 +183,7 @@ class EcrStore:
 
         A link that no image has used yet belongs to a push under way: it stays until `older_than_s`.
         """
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute(
                 "DELETE FROM manifests WHERE digest NOT IN (SELECT digest FROM images UNION SELECT digest FROM pins)"
             )
@@ -200,6 +198,14 @@ class EcrStore:
         """Digests of all blobs that a repository has or an image kept needs."""
         rows = self._db.execute("SELECT digest FROM links UNION SELECT digest FROM manifest_blobs")
         return {row["digest"] for row in rows}
+
+    def users(self, repository: str, digest: str) -> list[str]:
+        """Digests of the repository's images that need a blob."""
+        statement = (
+            "SELECT i.digest FROM manifest_blobs b JOIN images i ON i.digest = b.manifest "
+            "WHERE b.digest = ? AND i.repository = ? ORDER BY i.digest"
+        )
+        return [row["digest"] for row in self._db.execute(statement, (digest, repository))]
 
     # pins
 
@@ -216,17 +222,6 @@ class EcrStore:
 
     def pinned(self) -> list[str]:
         return [row["digest"] for row in self._db.execute("SELECT DISTINCT digest FROM pins")]
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All or nothing; outside of it every statement commits by itself."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
 
 def _image(row: sqlite3.Row) -> Image:

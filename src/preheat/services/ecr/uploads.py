@@ -79,7 +79,7 @@ class UploadSink:
         """`discard`: what to do with a session that nobody knows of when the connection is lost."""
         self.upload = upload
         self.refusal = refusal
-        self.start = upload.writer.size if upload is not None else 0
+        self.start = upload.writer.mark() if upload is not None else None
         self._discard = discard
         if upload is not None:
             upload.busy = True

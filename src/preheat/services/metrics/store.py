@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from preheat.kernel.database import connect
+from preheat.kernel.database import connect, transaction
 from preheat.services.metrics.points import Point
 
 Dimensions = tuple[tuple[str, str], ...]
@@ -56,14 +56,12 @@ class MetricStore:
     @contextmanager
     def together(self) -> Iterator[None]:
         """One transaction: points and the progress that explains them are written both or not at all."""
-        self._db.execute("BEGIN IMMEDIATE")
         try:
-            yield
+            with transaction(self._db):
+                yield
         except BaseException:
-            self._db.execute("ROLLBACK")
             self._ids.clear()
             raise
-        self._db.execute("COMMIT")
 
     # writing
 
