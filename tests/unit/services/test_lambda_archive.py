@@ -102,6 +102,7 @@ def test_names_that_cannot_be_files_are_no_package(tmp_path: Path, files: dict[s
     ("data", "code", "message"),
     [
         (b"", "InvalidParameterValueException", "Uploaded file must be a non-empty zip"),
+        (b"PK\x05\x06" + bytes(18), "InvalidParameterValueException", "Uploaded file must be a non-empty zip"),
         (b"not a zip", "InvalidParameterValueException", "Could not unzip uploaded file. Please check your file, "),
         (b"x" * 52_428_801, "RequestEntityTooLargeException", "Zipped size must be smaller than 52428800 bytes"),
     ],

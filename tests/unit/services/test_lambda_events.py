@@ -137,29 +137,6 @@ def test_success_goes_to_another_function(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_dead_letter_is_the_event_itself(tmp_path: Path) -> None:
-    invoker = FakeInvoker()
-    invoker.answer = failing()
-
-    async def scenario() -> None:
-        async with provider_in(tmp_path, invoker) as provider:
-            made = await created(provider, DeadLetterConfig={"TargetArn": QUEUE})
-            assert made["DeadLetterConfig"] == {"TargetArn": QUEUE}
-            await configured(provider, MaximumRetryAttempts=0)
-            await provider.invoke(CONTEXT, EVENT)
-            await provider.drained()
-            (message,) = messages(tmp_path)
-            assert message["Body"] == '{"petals": 4}'
-            assert message["MessageAttributes"] == {
-                "RequestID": CONTEXT.request_id,
-                "ErrorCode": "200",
-                "ErrorMessage": "no",
-            }
-            assert len(invoker.asked) == 1
-
-    asyncio.run(scenario())
-
-
 def test_a_throttle_is_tried_again_without_counting(tmp_path: Path) -> None:
     invoker = FakeInvoker()
     serve = invoker.answer

@@ -120,6 +120,14 @@ def test_the_answer_by_dicts_is_the_same(tmp_path: Path) -> None:
         ),
         (
             "iris",
+            post(X_Amz_Log_Type="Head"),
+            400,
+            "ValidationException",
+            "1 validation error detected: Value 'Head' at 'logType' failed to satisfy constraint: Member must satisfy "
+            "enum value set: [None, Tail]",
+        ),
+        (
+            "iris",
             post(b'"' + b" " * 1_048_575 + b'"', X_Amz_Invocation_Type="Event"),
             413,
             "RequestEntityTooLargeException",

@@ -95,7 +95,7 @@ def test_json_conditions(pattern: str, matches: bool) -> None:
         ("[ip, user", "Invalid filter pattern"),
         ("[..., a, ...]", "more than one ellipsis"),
         ("[a = ]", "unexpected ''"),
-        ("[a b]", "unexpected 'a'"),
+        ("[a b]", "unexpected 'b'"),
         ("[(a = 1]", "unexpected"),
         ("[a > text]", "> needs a number"),
         ("[a ! b]", "near ' ! b'"),

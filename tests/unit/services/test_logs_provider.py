@@ -219,7 +219,22 @@ def test_times_bound_what_is_read_start_included_end_not(tmp_path: Path) -> None
     logs.put("s", *[(at, f"m{at}") for at in range(5)])
     window = {"logGroupName": GROUP, "startTime": 1, "endTime": 3}
     assert read(logs.get_log_events(**window, logStreamName="s")) == ["m1", "m2"]
-    assert read(logs.filter_log_events(**window)) == ["m1", "m2"]
+    assert read(logs.filter_log_events(**window)) == ["m1", "m2", "m3"], "the API reference differs between the two"
+
+
+def test_a_filter_gives_the_newest_first_where_asked(tmp_path: Path) -> None:
+    logs = Logs(tmp_path)
+    since = 1_704_067_200_000
+    for at in range(5):
+        logs.put("ab"[at % 2], (since + at, f"m{at}"))
+    where: dict[str, Any] = {"logGroupName": GROUP, "startTime": since + 1, "limit": 2}
+    first = logs.filter_log_events(**where, startFromHead=False)
+    assert read(first) == ["m4", "m3"]
+    second = logs.filter_log_events(**where, nextToken=first["nextToken"])  # the direction is the token's
+    assert read(second) == ["m2", "m1"]
+    assert "nextToken" not in second
+    with pytest.raises(AwsError, match="on or after Jan 1, 2024"):
+        logs.filter_log_events(logGroupName=GROUP, startTime=since - 1, startFromHead=False)
 
 
 def test_a_page_is_at_most_a_megabyte(tmp_path: Path) -> None:
@@ -239,16 +254,17 @@ def test_a_page_is_at_most_a_megabyte(tmp_path: Path) -> None:
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), max_size=30),
     st.integers(1, 7),
+    st.booleans(),
 )
 def test_pages_of_a_filter_give_every_event_once_interleaved_by_time(
-    tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, int]], limit: int
+    tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, int]], limit: int, oldest_first: bool
 ) -> None:
     logs = Logs(tmp_path_factory.mktemp("logs"))
     logs.create_log_group(logGroupName=GROUP)
     for number, (stream, at) in enumerate(events):
         logs.put(stream, (at, f"{'KEEP' if number % 3 else 'DROP'} {number}"))
     seen: list[dict[str, Any]] = []
-    token: dict[str, Any] = {}
+    token: dict[str, Any] = {"startFromHead": oldest_first}
     while True:
         answer = logs.filter_log_events(logGroupName=GROUP, filterPattern="KEEP", limit=limit, **token)
         assert len(answer["events"]) <= limit
@@ -258,7 +274,7 @@ def test_pages_of_a_filter_give_every_event_once_interleaved_by_time(
         token = {"nextToken": answer["nextToken"]}
     expected = [(at, stream, number) for number, (stream, at) in enumerate(events) if number % 3]
     assert sorted(event["message"] for event in seen) == sorted(f"KEEP {number}" for _, _, number in expected)
-    assert [event["timestamp"] for event in seen] == sorted(at for at, _, _ in expected)
+    assert [event["timestamp"] for event in seen] == sorted((at for at, _, _ in expected), reverse=not oldest_first)
     assert len({event["eventId"] for event in seen}) == len(seen)
     assert all(re.fullmatch(r"\d{56}", event["eventId"]) for event in seen)
     logs.store.close()
@@ -335,6 +351,13 @@ def test_a_bad_batch_is_refused_as_a_whole(tmp_path: Path, events: list[tuple[in
     with pytest.raises(AwsError, match=message):
         put(logs, *[(now + at, text) for at, text in events])
     assert read(logs.get_log_events(logGroupName=GROUP, logStreamName="s")) == []
+
+
+def test_only_valid_events_count_for_the_span_of_a_batch(tmp_path: Path) -> None:
+    logs, now = Logs(tmp_path), int(time.time() * 1000)
+    answer = put(logs, (now - 15 * 24 * HOUR_MS, "too old"), (now, "now"))
+    assert answer["rejectedLogEventsInfo"] == {"tooOldLogEventEndIndex": 1}
+    assert read(logs.get_log_events(logGroupName=GROUP, logStreamName="s")) == ["now"]
 
 
 def test_the_largest_batch_passes(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -64,6 +63,21 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     assert messages(store, "s") == ["one", "two"]
     other = store.group("other")
     assert (other.log_class, other.tags, other.retention_days) == ("INFREQUENT_ACCESS", {"a": "b"}, 7)
+
+
+def test_the_size_of_a_group_is_known_without_reading_its_streams(tmp_path: Path) -> None:
+    store = LogStore(tmp_path)
+    store.put(GROUP, "full", [(1, "one"), (2, "two")])
+    store.create_stream(GROUP, "empty")
+    written = store.stored_bytes(store.group(GROUP))
+    store.close()
+    again = LogStore(tmp_path)
+    assert again.stored_bytes(again.group(GROUP)) == written == _bytes_of(again)
+    assert all(stream.fd < 0 and not len(stream) for stream in again.group(GROUP).streams.values())
+
+
+def _bytes_of(store: LogStore) -> int:
+    return sum(path.stat().st_size for _, path in store.files() if path.exists())
 
 
 def test_what_put_returned_from_survives_kill_9(tmp_path: Path) -> None:
@@ -164,21 +178,26 @@ def test_put_after_the_group_was_deleted_makes_it_again(tmp_path: Path) -> None:
     assert messages(store, "s") == ["two"]
 
 
-def test_putting_three_events_is_cheap(tmp_path: Path) -> None:
-    """Promised: under 10 microseconds a put. Processor time and the best of five, so that a busy machine does
-    not fail it; the bound is wide for slow machines."""
-    store = LogStore(tmp_path)
+def test_putting_events_is_one_write_and_nothing_else_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What makes it cheap: under 10 microseconds on the machines we know."""
+    store, asked = LogStore(tmp_path), []
     events = [(1, "START RequestId: x\n"), (1, "END RequestId: x\n"), (1, "REPORT " + "x" * 150)]
     store.put(GROUP, "s", events)
-    best = min(_processor_us(store, events) for _ in range(5))
-    assert best < 30
+    write = os.write
 
+    def counted(descriptor: int, data: bytes) -> int:
+        asked.append(len(data))
+        return write(descriptor, data)
 
-def _processor_us(store: LogStore, events: list[tuple[int, str]]) -> float:
-    began = time.process_time()
-    for _ in range(1000):
-        store.put(GROUP, "s", events)
-    return (time.process_time() - began) * 1000
+    monkeypatch.setattr(os, "write", counted)
+    for name in ("open", "fsync", "fstat", "ftruncate"):
+        monkeypatch.setattr(os, name, lambda *_: pytest.fail("no other call is needed"))
+    store.put(GROUP, "s", events)
+    monkeypatch.undo()
+    assert len(asked) == 1
+    assert messages(store, "s") == [message for _, message in events] * 2
 
 
 @settings(max_examples=50, deadline=None)

@@ -29,6 +29,7 @@ _CHUNK_BYTES = 1 << 20
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest date a zip can hold: the same tree always gives the same zip."""
 
+_EMPTY = "Uploaded file must be a non-empty zip"
 _NO_ZIP = "Could not unzip uploaded file. Please check your file, then try to upload again."
 _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, UnicodeError)
 """What zipfile raises for damaged, encrypted and exotic archives."""
@@ -58,12 +59,14 @@ def unzip(data: bytes, target: Path) -> None:
     nothing is ever written through a link.
     """
     if not data:
-        raise invalid("Uploaded file must be a non-empty zip")
+        raise invalid(_EMPTY)
     if len(data) > MAX_ZIPPED_BYTES:
         raise too_large(f"Zipped size must be smaller than {MAX_ZIPPED_BYTES} bytes")
     budget = _Budget()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if not archive.infolist():
+                raise invalid(_EMPTY)
             links = []
             for entry in archive.infolist():
                 if _kind(entry) == stat.S_IFLNK:

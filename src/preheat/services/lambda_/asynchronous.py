@@ -14,7 +14,7 @@ from preheat.services.lambda_.attachments import EventInvoke
 from preheat.services.lambda_.event_rules import Over, Rules
 from preheat.services.lambda_.events import Event, EventStore
 from preheat.services.lambda_.models import LATEST, new_id
-from preheat.services.lambda_.queue_files import QueueFiles
+from preheat.services.lambda_.queue_files import Attributes, QueueFiles
 from preheat.services.lambda_.registry import FunctionRegistry
 
 _log = logging.getLogger(__name__)
@@ -23,6 +23,7 @@ _MAX_IN_FLIGHT = 256
 """Events handed to the invoker at once: a backlog of any size leaves room for other requests."""
 _FOREVER_S = 3600.0
 _CLOSING_S = 5.0
+_TIDYING_S = 0.01
 
 
 class EventQueue:
@@ -37,6 +38,7 @@ class EventQueue:
         self._due: list[tuple[int, str]] = []
         self._attempts: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._tidying: asyncio.TimerHandle | None = None
         self._empty = asyncio.Event()
         self._closed = False
 
@@ -45,6 +47,7 @@ class EventQueue:
         self._due = list(self._store.waiting())
         heapq.heapify(self._due)
         self._pump()
+        self._tidy()
 
     async def close(self) -> None:
         """Stop trying; what is not done is tried again after the next start.
@@ -52,8 +55,9 @@ class EventQueue:
         Attempts under way may end first, within limits: cut off they would be made twice.
         """
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._tidying):
+            if timer is not None:
+                timer.cancel()
         if self._attempts:
             await asyncio.wait(self._attempts, timeout=_CLOSING_S)
         for task in self._attempts:
@@ -99,6 +103,14 @@ class EventQueue:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("an asynchronous invocation failed", exc_info=error)
         self._pump()
+        if self._tidying is None:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Give disk space of finished events back, in steps with room for others in between."""
+        self._tidying = None
+        if not self._closed and self._store.give_back():
+            self._tidying = asyncio.get_running_loop().call_later(_TIDYING_S, self._tidy)
 
     async def _attempt(self, event_id: str) -> None:
         event = self._store.get(event_id)
@@ -151,7 +163,8 @@ class EventQueue:
     # the end
 
     def _finish(self, over: Over, function_error: str | None) -> None:
-        """Tell the destinations, then forget the event."""
+        """Tell the destinations, then forget the event. One that cannot be told is left out, as on AWS, whose metrics
+        for it (DestinationDeliveryFailures, DeadLetterErrors) are a line of the server's log here."""
         event, config = over.event, self._config(over.event)
         failed = over.condition != "Success"
         destination = (config.on_failure if failed else config.on_success) if config else ""
@@ -160,7 +173,7 @@ class EventQueue:
             self._deliver(destination, event_rules.record(over, arn, function_error, _now_ms()))
         dead_letter_arn = self._dead_letter_arn(event)
         if failed and dead_letter_arn:
-            self._files.send(dead_letter_arn, event.payload, event_rules.dead_letter_attributes(event))
+            self._send(dead_letter_arn, event.payload, event_rules.dead_letter_attributes(event))
         self._store.remove(event.id)
 
     def _dead_letter_arn(self, event: Event) -> str:
@@ -169,10 +182,13 @@ class EventQueue:
         except AwsError:
             return ""
 
-    def _deliver(self, arn: str, body: bytes) -> None:
+    def _deliver(self, arn: str, record: bytes) -> None:
         """To another function as an event of its own; anything else to its file."""
-        if arn.split(":")[2] != "lambda":
-            self._files.send(arn, body)
+        service = arn.split(":")[2]
+        if service == "events":
+            record = event_rules.bus_event(record, arn, new_id(), _now_ms())
+        if service != "lambda":
+            self._send(arn, record)
             return
         try:
             name, qualifier = self._registry.parse(arn)
@@ -180,7 +196,13 @@ class EventQueue:
         except AwsError as error:
             _log.warning("destination %s: %s", arn, error.message)
             return
-        self._put(new_event(name, qualifier, body))
+        self._put(new_event(name, qualifier, record))
+
+    def _send(self, arn: str, body: bytes, attributes: Attributes | None = None) -> None:
+        try:
+            self._files.send(arn, body, attributes)
+        except OSError as error:
+            _log.error("a message for %s is lost: %s", arn, error)
 
 
 def new_event(

@@ -94,14 +94,34 @@ def record(over: Over, function_arn: str, function_error: str | None, now_ms: in
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def dead_letter_attributes(event: Event) -> dict[str, str]:
-    """The attributes of a dead letter, whose body is the event itself (developer guide, "dead-letter queues")."""
+def bus_event(record: bytes, bus_arn: str, event_id: str, now_ms: int) -> bytes:
+    """A record as EventBridge hands it on to whoever listens on a bus (recorded on AWS)."""
+    detail = json.loads(record)
+    context = detail["requestContext"]
+    outcome = "Success" if context["condition"] == "Success" else "Failure"
+    _, _, _, region, account_id, _ = bus_arn.split(":", 5)
+    document = {
+        "version": "0",
+        "id": event_id,
+        "detail-type": f"Lambda Function Invocation Result - {outcome}",
+        "source": "lambda",
+        "account": account_id,
+        "time": f"{iso_ms(now_ms)[:19]}Z",
+        "region": region,
+        "resources": [bus_arn, context["functionArn"]],
+        "detail": detail,
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def dead_letter_attributes(event: Event) -> dict[str, dict[str, str]]:
+    """The message attributes of a dead letter, whose body is the event itself (recorded on AWS)."""
     error = _json(event.result)
     message = error.get("errorMessage", "") if isinstance(error, dict) else ""
     return {
-        "RequestID": event.id,
-        "ErrorCode": "200" if event.attempts else "429",
-        "ErrorMessage": str(message)[:_MAX_ERROR_MESSAGE],
+        "RequestID": {"DataType": "String", "StringValue": event.id},
+        "ErrorCode": {"DataType": "Number", "StringValue": "200" if event.attempts else "429"},
+        "ErrorMessage": {"DataType": "String", "StringValue": str(message)[:_MAX_ERROR_MESSAGE]},
     }
 
 

@@ -6,6 +6,10 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+_SPARE_PAGES = 2048
+"""Free pages that the file keeps (8 MB), so that events which come and go cost no moving about."""
+_STEP_PAGES = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -29,7 +33,7 @@ class Event:
 
 
 class EventStore:
-    """What `add` has returned from survives `kill -9`, until `remove`."""
+    """What `add` has returned from survives `kill -9`, until `remove`. `db` vacuums incrementally."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -59,6 +63,20 @@ class EventStore:
 
     def remove(self, event_id: str) -> None:
         self._db.execute("DELETE FROM events WHERE id = ?", (event_id,))
+
+    def give_back(self) -> bool:
+        """Return what finished events took to the file system, a step of at most 1 MB; whether there is more.
+
+        Pages that deleted rows leave are SQLite's to use again, for any table, but never leave the file by themselves.
+        """
+        if self._free_pages() <= _SPARE_PAGES:
+            return False
+        self._db.executescript(f"PRAGMA incremental_vacuum({_STEP_PAGES})")  # `execute` would stop after one page
+        return self._free_pages() > _SPARE_PAGES
+
+    def _free_pages(self) -> int:
+        (count,) = self._db.execute("PRAGMA freelist_count").fetchone()
+        return int(count)
 
     def waiting(self) -> Iterator[tuple[int, str]]:
         """(due_ms, id) of every event."""

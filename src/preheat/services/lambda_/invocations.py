@@ -31,6 +31,8 @@ MAX_EVENT_BYTES = 1_048_576
 _MAX_CLIENT_CONTEXT_BYTES = 3583
 """API reference, Invoke: "Up to 3,583 bytes of base64-encoded data"."""
 
+_LOG_TYPES = ("None", "Tail")
+
 _RAW_JSON = msgspec.json.Decoder(type=msgspec.Raw)
 
 
@@ -106,7 +108,11 @@ class Invocations:
             lowered = name.lower()
             if lowered in given:
                 given[lowered] = value
+        log_type = given["x-amz-log-type"]
         try:
+            if log_type and log_type not in _LOG_TYPES:
+                rule = f"Member must satisfy enum value set: [{', '.join(_LOG_TYPES)}]"
+                raise constraint(log_type, "logType", rule)
             result = self.start(
                 unquote(function_identifier) if "%" in function_identifier else function_identifier,
                 request.body,
@@ -123,7 +129,7 @@ class Invocations:
         if isinstance(result, int):
             answer.set_result(HttpResponse(result, [("x-amzn-RequestId", request_id)]))
         else:
-            result.add_done_callback(functools.partial(_settle, answer, request_id, given["x-amz-log-type"] == "Tail"))
+            result.add_done_callback(functools.partial(_settle, answer, request_id, log_type == "Tail"))
         return answer
 
 

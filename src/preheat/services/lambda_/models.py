@@ -263,6 +263,7 @@ def runnable(
         environment=function.environment or {},
         region=region,
         account_id=account_id,
+        role=function.role,
         log_group=function.log_group,
         log_format=function.log_format,
         application_log_level=function.logging.get("ApplicationLogLevel", ""),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
 
-from preheat.kernel.database import connect
+from preheat.kernel.database import connect, transaction
 from preheat.services.lambda_.attachments import Attached, SigningConfig
 from preheat.services.lambda_.layer_models import Layer
 from preheat.services.lambda_.models import LATEST, Function
@@ -40,6 +40,8 @@ _MIGRATIONS = (
     """,
     "CREATE TABLE code_signing (id TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT",
 )
+_INCREMENTAL = 2
+"""PRAGMA auto_vacuum (sqlite.org/pragma.html)."""
 
 
 class FunctionStore:
@@ -50,6 +52,7 @@ class FunctionStore:
 
     def __init__(self, path: Path) -> None:
         self.db: sqlite3.Connection = connect(path, _MIGRATIONS)
+        _let_it_shrink(self.db)
         self._functions: dict[str, dict[str, Function]] = {}
         for row in self.db.execute("SELECT document FROM versions"):
             self._keep(msgspec.json.decode(row["document"], type=Function))
@@ -65,16 +68,9 @@ class FunctionStore:
     def _keep(self, function: Function) -> None:
         self._functions.setdefault(function.name, {})[function.version] = function
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self) -> AbstractContextManager[None]:
         """All writes within are kept, or none. No awaiting inside, and nothing that may be refused."""
-        self.db.execute("BEGIN")
-        try:
-            yield
-        except BaseException:
-            self.db.execute("ROLLBACK")
-            raise
-        self.db.execute("COMMIT")
+        return transaction(self.db)
 
     def get(self, name: str, version: str = LATEST) -> Function | None:
         return self._functions.get(name, {}).get(version)
@@ -145,3 +141,11 @@ class FunctionStore:
 
     def close(self) -> None:
         self.db.close()
+
+
+def _let_it_shrink(db: sqlite3.Connection) -> None:
+    """Have SQLite keep what `PRAGMA incremental_vacuum` needs; a file made without is written anew, once."""
+    (mode,) = db.execute("PRAGMA auto_vacuum").fetchone()
+    if mode != _INCREMENTAL:
+        db.execute(f"PRAGMA auto_vacuum={_INCREMENTAL}")
+        db.execute("VACUUM")

@@ -69,13 +69,14 @@ def check_request_size(body: bytes, code: Mapping[str, Any]) -> None:
 
 
 def fields(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The `Function` fields that the given members set; members not given set nothing.
+    """The `Function` fields that the given members set; members not given set nothing, nor does an empty
+    DeadLetterConfig (recorded on AWS).
 
     Raises AwsError for the first member outside AWS's limits.
     """
     found: dict[str, Any] = {}
     for member, (name, check) in _MEMBERS.items():
-        if (value := params.get(member)) is not None:
+        if (value := params.get(member)) is not None and (value or member != "DeadLetterConfig"):
             found[name] = check(value)
     if found.get("snap_start") == "PublishedVersions" and is_custom(found.get("runtime", "")):
         raise invalid(f"{found['runtime']} is not supported for SnapStart enabled functions.")

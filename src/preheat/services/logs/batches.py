@@ -17,17 +17,21 @@ _TOO_OLD_MS = 14 * _DAY_MS
 
 
 def check_batch(events: Sequence[LogEvent]) -> None:
-    """Refuse a whole batch that is out of order, spans more than a day, or is too large."""
+    """Refuse a whole batch that is out of order or too large."""
     times = [timestamp for timestamp, _ in events]
     if times != sorted(times):
         raise invalid("Log events in a single PutLogEvents request must be in chronological order.")
-    if times[-1] - times[0] > _DAY_MS:
-        raise invalid("The batch of log events in a single PutLogEvents request cannot span more than 24 hours.")
     sizes = [size_bytes(message) for _, message in events]
     if max(sizes) > MAX_EVENT_BYTES:
         raise invalid(f"Log event too large: {max(sizes)} bytes exceeds limit of {MAX_EVENT_BYTES}")
     if sum(sizes) > MAX_BATCH_BYTES:
         raise invalid(f"Upload too large: {sum(sizes)} bytes exceeds limit of {MAX_BATCH_BYTES}")
+
+
+def check_span(accepted: Sequence[LogEvent]) -> None:
+    """Refuse a whole batch whose valid events span more than a day."""
+    if accepted and accepted[-1][0] - accepted[0][0] > _DAY_MS:
+        raise invalid("The batch of log events in a single PutLogEvents request cannot span more than 24 hours.")
 
 
 def split_batch(times_ms: Sequence[int], now_ms: int, retention_days: int | None) -> tuple[slice, dict[str, int]]:

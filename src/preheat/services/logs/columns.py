@@ -7,18 +7,14 @@ square brackets is one column; a pattern names every column in turn, `...` stand
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from preheat.services.logs.comparisons import COMPARISONS, Condition, comparison, number
+from preheat.services.logs.comparisons import Condition, comparison, number
+from preheat.services.logs.conditions import Conditions, Token, tokens
 from preheat.services.logs.failures import invalid
 
 _COLUMN = re.compile(r'"([^"]*)"|\[([^\]]*)\]|(\S+)')
-_TOKEN = re.compile(
-    r"""\s*(?:(?P<sign>,|\(|\)|&&|\|\||!=|<=|>=|=|<|>)|(?P<rest>\.\.\.)
-    |"(?P<string>(?:[^"\\]|\\.)*)"|%(?P<regex>(?:[^%\\]|\\.)+)%|(?P<word>[^\s,()&|=<>!"]+))""",
-    re.VERBOSE,
-)
-_Token = tuple[str, str]
+_COMMA = ("sign", ",")
 
 
 def column_matcher(pattern: str) -> Callable[[str], bool]:
@@ -45,85 +41,29 @@ def column_matcher(pattern: str) -> Callable[[str], bool]:
 
 def _items(pattern: str) -> list[Condition | None]:
     """One condition for each column; None for the ellipsis."""
-    tokens = _tokens(pattern)
+    found = tokens(pattern[1:-1])
     items: list[Condition | None] = []
     begin = 0
-    for place, token in enumerate([*tokens, ("sign", ",")]):
-        if token == ("sign", ","):
-            part = tokens[begin:place]
-            items.append(None if part == [("rest", "...")] else _Parser(part, pattern).whole())
+    for place, token in enumerate([*found, _COMMA]):
+        if token == _COMMA:
+            items.append(_item(found[begin:place]))
             begin = place + 1
     return items
 
 
-def _tokens(pattern: str) -> list[_Token]:
-    tokens: list[_Token] = []
-    text, position = pattern[1:-1].rstrip(), 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            raise invalid(f"Invalid filter pattern near {text[position : position + 20]!r}")
-        kind = match.lastgroup or ""
-        tokens.append((kind, match[kind]))
-        position = match.end()
-    return tokens
+def _item(part: list[Token]) -> Condition | None:
+    """Of one column: nothing, a name, or comparisons of that name."""
+    kinds = [kind for kind, _ in part]
+    if kinds == ["rest"]:
+        return None
+    if kinds in ([], ["word"]):
+        return lambda column: True
+    return Conditions(part, _comparison).whole()
 
 
-class _Parser:
-    """One column: nothing, a name, or comparisons of that name joined by && and || (&& binds tighter)."""
-
-    def __init__(self, tokens: Sequence[_Token], pattern: str) -> None:
-        self._tokens = [*tokens, ("end", "")]
-        self._next = 0
-        self._pattern = pattern
-
-    def whole(self) -> Condition:
-        if self._tokens[0][0] == "end" or [kind for kind, _ in self._tokens] == ["word", "end"]:
-            return lambda column: True
-        condition = self._either()
-        if self._tokens[self._next][0] != "end":
-            raise self._unexpected()
-        return condition
-
-    def _take(self) -> _Token:
-        self._next += 1
-        return self._tokens[self._next - 1]
-
-    def _accept(self, sign: str) -> bool:
-        found = self._tokens[self._next] == ("sign", sign)
-        self._next += found
-        return found
-
-    def _unexpected(self) -> Exception:
-        return invalid(f"Invalid filter pattern: unexpected {self._tokens[self._next][1]!r} in {self._pattern}")
-
-    def _either(self) -> Condition:
-        parts = [self._both()]
-        while self._accept("||"):
-            parts.append(self._both())
-        return lambda column: any(part(column) for part in parts)
-
-    def _both(self) -> Condition:
-        parts = [self._unit()]
-        while self._accept("&&"):
-            parts.append(self._unit())
-        return lambda column: all(part(column) for part in parts)
-
-    def _unit(self) -> Condition:
-        if self._accept("("):
-            condition = self._either()
-            if not self._accept(")"):
-                raise self._unexpected()
-            return condition
-        if self._tokens[self._next][0] != "word" or self._tokens[self._next + 1][1] not in COMPARISONS:
-            raise self._unexpected()
-        self._take()
-        sign = self._take()[1]
-        kind, value = self._tokens[self._next]
-        if kind not in ("word", "string", "regex"):
-            raise self._unexpected()
-        self._take()
-        return _of_column(sign, kind, value)
+def _comparison(parser: Conditions) -> Condition:
+    parser.take("word")
+    return _of_column(*parser.compared())
 
 
 def _of_column(sign: str, kind: str, value: str) -> Condition:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from preheat.services.logs.columns import column_matcher
-from preheat.services.logs.comparisons import COMPARISONS, Condition, comparison, regex
+from preheat.services.logs.comparisons import Condition, comparison, regex
+from preheat.services.logs.conditions import Conditions, tokens
 from preheat.services.logs.failures import invalid
 
 Matcher = Callable[[str], bool]
@@ -76,22 +77,20 @@ def _bare(term: str) -> str:
 
 # JSON patterns: { $.a.b[0] = "x*" && ($.n >= 3 || $.c IS NULL) }
 
-_TOKEN = re.compile(
-    r"""\s*(?:(?P<punctuation>\(|\)|&&|\|\||!=|<=|>=|=|<|>)
-    |(?P<selector>\$(?:\.[\w@-]+|\[\d+\]|\['[^']*'\])*)
-    |"(?P<string>(?:[^"\\]|\\.)*)"
-    |%(?P<regex>(?:[^%\\]|\\.)+)%
-    |(?P<word>[^\s()&|=<>!"]+))""",
-    re.VERBOSE,
-)
 _STEP = re.compile(r"\.([\w@-]+)|\[(\d+)\]|\['([^']*)'\]")
 _MISSING = object()
+_CONSTANTS = {
+    ("IS", "NULL"): None,
+    ("IS", "TRUE"): True,
+    ("IS", "FALSE"): False,
+    ("NOT", "EXISTS"): _MISSING,
+}
 
 
 def _json_matcher(pattern: str) -> Matcher:
     if not pattern.endswith("}"):
         raise invalid(f"Invalid filter pattern: {pattern}")
-    condition = _Parser(pattern[1:-1]).parse()
+    condition = Conditions(tokens(pattern[1:-1]), _json_condition).whole()
 
     def matches(message: str) -> bool:
         if not message.lstrip().startswith(("{", "[")):
@@ -105,86 +104,19 @@ def _json_matcher(pattern: str) -> Matcher:
     return matches
 
 
-class _Parser:
-    """Recursive descent: or := and ("||" and)*, and := unit ("&&" unit)*, unit := "(" or ")" | condition."""
+def _json_condition(parser: Conditions) -> Condition:
+    """A selector and what is said of it: a comparison, IS NULL, IS TRUE, IS FALSE or NOT EXISTS."""
+    steps = _steps(parser.take("selector"))
+    test = _constant(parser) if parser.at("word") else comparison(*parser.compared())
+    return lambda document: test(_select(document, steps))
 
-    def __init__(self, text: str) -> None:
-        self._tokens: list[tuple[str, str]] = []
-        position = 0
-        text = text.rstrip()
-        while position < len(text):
-            match = _TOKEN.match(text, position)
-            if match is None:
-                raise invalid(f"Invalid filter pattern near {text[position : position + 20]!r}")
-            kind = match.lastgroup or ""
-            self._tokens.append((kind, match[kind]))
-            position = match.end()
-        self._next = 0
 
-    def parse(self) -> Condition:
-        condition = self._either()
-        if self._next < len(self._tokens):
-            raise self._unexpected()
-        return condition
-
-    def _peek(self) -> tuple[str, str]:
-        return self._tokens[self._next] if self._next < len(self._tokens) else ("end", "")
-
-    def _take(self) -> tuple[str, str]:
-        token = self._peek()
-        self._next += 1
-        return token
-
-    def _accept(self, punctuation: str) -> bool:
-        if self._peek() == ("punctuation", punctuation):
-            self._next += 1
-            return True
-        return False
-
-    def _unexpected(self) -> Exception:
-        return invalid(f"Invalid filter pattern: unexpected {self._peek()[1]!r}")
-
-    def _either(self) -> Condition:
-        parts = [self._both()]
-        while self._accept("||"):
-            parts.append(self._both())
-        return parts[0] if len(parts) == 1 else lambda document: any(part(document) for part in parts)
-
-    def _both(self) -> Condition:
-        parts = [self._unit()]
-        while self._accept("&&"):
-            parts.append(self._unit())
-        return parts[0] if len(parts) == 1 else lambda document: all(part(document) for part in parts)
-
-    def _unit(self) -> Condition:
-        if self._accept("("):
-            condition = self._either()
-            if not self._accept(")"):
-                raise self._unexpected()
-            return condition
-        if self._peek()[0] != "selector":
-            raise self._unexpected()
-        steps = _steps(self._take()[1])
-        test = self._test()
-        return lambda document: test(_select(document, steps))
-
-    def _test(self) -> Condition:
-        """What follows a selector: a comparison, IS NULL, IS TRUE, IS FALSE or NOT EXISTS."""
-        kind, text = self._take()
-        if kind == "word":
-            word = self._take()[1].upper()
-            if (text.upper(), word) == ("NOT", "EXISTS"):
-                return lambda found: found is _MISSING
-            constants = {"NULL": None, "TRUE": True, "FALSE": False}
-            if text.upper() == "IS" and word in constants:
-                expected = constants[word]
-                return lambda found: found is expected
-        if kind == "punctuation" and text in COMPARISONS:
-            value_kind, value = self._take()
-            if value_kind in ("word", "string", "regex"):
-                return comparison(text, value_kind, value)
-        self._next -= 1
-        raise self._unexpected()
+def _constant(parser: Conditions) -> Condition:
+    said = parser.take("word").upper(), parser.take("word").upper()
+    if said not in _CONSTANTS:
+        raise invalid(f"Invalid filter pattern: unexpected {' '.join(said)!r}")
+    expected = _CONSTANTS[said]
+    return lambda found: found is expected
 
 
 def _steps(selector: str) -> list[str | int]:

@@ -37,13 +37,21 @@ class Cursor:
     key: int
 
 
+OLDEST, NEWEST = Cursor(True, 0), Cursor(False, 10**56 - 1)
+"""Before and after all events."""
+
+
 def event_id(key: int) -> str:
     return f"{key:056d}"
 
 
-def parse_token(token: str) -> Cursor:
-    """Raises AwsError for what GetLogEvents never gave out."""
-    match = _TOKEN.match(token)
+def token(cursor: Cursor) -> str:
+    return f"{'f' if cursor.forward else 'b'}/{event_id(cursor.key)}"
+
+
+def parse_token(given: str) -> Cursor:
+    """Raises AwsError for what `token` never gave out."""
+    match = _TOKEN.match(given)
     if match is None:
         raise bad_token()
     return Cursor(match[1] == "f", int(match[2]))
@@ -68,7 +76,7 @@ def stream_page(stream: LogStream, low: int, high: int, cursor: Cursor | None, f
     else:  # an empty page: one token as it came, the other at the same gap seen from the other side
         after = cursor.key if forward else max(0, cursor.key - 1)
         before = cursor.key + 1 if forward else cursor.key
-    return Page(events, f"f/{event_id(after)}", f"b/{event_id(before)}")
+    return Page(events, token(Cursor(True, after)), token(Cursor(False, before)))
 
 
 def _fill(stream: LogStream, places: Iterable[int], limit: int) -> list[StoredEvent]:
@@ -92,41 +100,47 @@ def size_bytes(message: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`events` with their streams; `next_key` is where to go on (the last key looked at), None at the end."""
+    """`events` with their streams; `next` is where to go on, None at the end."""
 
     events: list[tuple[LogStream, StoredEvent]]
-    next_key: int | None
+    next: Cursor | None
 
 
 def scan(
     streams: Iterable[LogStream],
     window: tuple[int | None, int | None],
-    after_key: int,
+    cursor: Cursor,
     limit: int,
     wanted: Callable[[str], bool],
     open_stream: Callable[[LogStream], LogStream],
 ) -> Found:
-    """Events of several (indexed) streams with a time in `window` and a wanted message, in order of time."""
+    """Events of several (indexed) streams with a time in `window` and a wanted message, from the cursor on: in order
+    of time, or from the newest to the oldest where it looks backward."""
     events: list[tuple[LogStream, StoredEvent]] = []
     room = MAX_BYTES
-    last_key = after_key
-    merged = heapq.merge(*(_places(stream, window, after_key) for stream in streams), key=lambda item: item[0])
+    last_key = cursor.key
+    places = (_places(stream, window, cursor) for stream in streams)
+    merged = heapq.merge(*places, key=lambda item: item[0], reverse=not cursor.forward)
     for looked_at, (key, stream, place) in enumerate(merged):
         if looked_at == SCAN_EVENTS or len(events) == limit:
-            return Found(events, last_key)
+            return Found(events, Cursor(cursor.forward, last_key))
         event = open_stream(stream).read(place)
         if wanted(event.message):
             room -= size_bytes(event.message)
             if room < 0 and events:
-                return Found(events, last_key)
+                return Found(events, Cursor(cursor.forward, last_key))
             events.append((stream, event))
         last_key = key
     return Found(events, None)
 
 
 def _places(
-    stream: LogStream, window: tuple[int | None, int | None], after_key: int
+    stream: LogStream, window: tuple[int | None, int | None], cursor: Cursor
 ) -> Iterator[tuple[int, LogStream, int]]:
     low, high = stream.between(*window)
-    for place in range(max(low, stream.first_after(after_key)), high):
+    if cursor.forward:
+        places = range(max(low, stream.first_after(cursor.key)), high)
+    else:
+        places = range(min(high, stream.first_from(cursor.key)) - 1, low - 1, -1)
+    for place in places:
         yield stream.key(place), stream, place

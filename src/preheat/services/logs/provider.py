@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from preheat.aws.context import OperationContext
 from preheat.services.logs import pages
-from preheat.services.logs.batches import check_batch, split_batch
-from preheat.services.logs.failures import bad_token, both_name_and_arn, invalid, not_built
+from preheat.services.logs.batches import check_batch, check_span, split_batch
+from preheat.services.logs.failures import bad_token, both_name_and_arn, invalid
 from preheat.services.logs.filters import compile_pattern
 from preheat.services.logs.insights.runner import QueryRunner
 from preheat.services.logs.insights_operations import InsightsOperations
@@ -24,6 +24,8 @@ _RETENTION_DAYS = (
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 )  # fmt: skip
 """API reference, PutRetentionPolicy. Stored and shown; nothing is deleted by age."""
+_NEWEST_FIRST_SINCE_MS = 1_704_067_200_000
+"""1 January 2024: FilterLogEvents gives newer events alone newest first (API reference, startFromHead)."""
 
 T = TypeVar("T")
 
@@ -191,6 +193,7 @@ class LogsProvider(InsightsOperations):
         events = [(event["timestamp"], event["message"]) for event in params["logEvents"]]
         check_batch(events)
         accepted, rejected = split_batch([at for at, _ in events], time.time_ns() // 1_000_000, retention_days)
+        check_span(events[accepted])
         self._store.put(group_name, stream_name, events[accepted])
         answer: dict[str, Any] = {"nextSequenceToken": pages.event_id(self._store.refreshed(stream).size_bytes)}
         if rejected:
@@ -210,15 +213,14 @@ class LogsProvider(InsightsOperations):
         return {"events": events, "nextForwardToken": page.forward, "nextBackwardToken": page.backward}
 
     def filter_log_events(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
-        if params.get("startFromHead") is False:
-            raise not_built("FilterLogEvents with startFromHead=false")
+        start_ms, end_ms = params.get("startTime"), params.get("endTime")
+        cursor = pages.parse_token(params["nextToken"]) if params.get("nextToken") else _first_cursor(params)
         group = self._store.group(self._group_name(params))
         wanted = compile_pattern(params.get("filterPattern") or "")
-        window = (params.get("startTime"), params.get("endTime"))
+        window = (start_ms, None if end_ms is None else end_ms + 1)  # unlike GetLogEvents', the end belongs to it
         streams = [self._store.refreshed(stream) for stream in self._chosen(group, params)]
-        after = _decode_key(params["nextToken"]) if params.get("nextToken") else 0
         limit = params.get("limit") or pages.MAX_EVENTS
-        found = pages.scan(streams, window, after, limit, wanted, self._store.readable)
+        found = pages.scan(streams, window, cursor, limit, wanted, self._store.readable)
         events = [
             {
                 "logStreamName": stream.name,
@@ -229,7 +231,7 @@ class LogsProvider(InsightsOperations):
             }
             for stream, event in found.events
         ]
-        token = None if found.next_key is None else _encode(str(found.next_key))
+        token = None if found.next is None else pages.token(found.next)
         return _with_token({"events": events, "searchedLogStreams": []}, token)
 
     def _chosen(self, group: LogGroup, params: dict[str, Any]) -> list[LogStream]:
@@ -239,6 +241,16 @@ class LogsProvider(InsightsOperations):
         if names:
             return [self._store.stream(group.name, name) for name in dict.fromkeys(names)]
         return [stream for name, stream in group.streams.items() if name.startswith(prefix or "")]
+
+
+def _first_cursor(params: dict[str, Any]) -> pages.Cursor:
+    """Where FilterLogEvents begins (API reference; the words of the refusal are ours)."""
+    if params.get("startFromHead") is not False:
+        return pages.OLDEST
+    start_ms = params.get("startTime")
+    if start_ms is not None and start_ms < _NEWEST_FIRST_SINCE_MS:
+        raise invalid("startFromHead can be false only with a startTime on or after Jan 1, 2024 00:00:00 UTC.")
+    return pages.NEWEST
 
 
 def _by_name(stream: LogStream) -> str:
@@ -278,10 +290,3 @@ def _decode(token: str) -> str:
         return base64.urlsafe_b64decode(token).decode()
     except ValueError as error:
         raise bad_token() from error
-
-
-def _decode_key(token: str) -> int:
-    text = _decode(token)
-    if not text.isdecimal():
-        raise bad_token()
-    return int(text)

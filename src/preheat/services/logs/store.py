@@ -220,7 +220,7 @@ class LogStore:
         return self.readable(stream) if stream.stale else stream
 
     def stored_bytes(self, group: LogGroup) -> int:
-        return sum(self.refreshed(stream).size_bytes for stream in group.streams.values())
+        return sum(stream.stored_bytes for stream in group.streams.values())
 
     def _opened(self, stream: LogStream) -> None:
         stream.open()

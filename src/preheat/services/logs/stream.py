@@ -64,6 +64,16 @@ class LogStream:
             os.close(self.fd)
             self.fd = -1
 
+    @property
+    def stored_bytes(self) -> int:
+        """How large the file is, without reading it."""
+        if self.size_bytes >= 0:
+            return self.size_bytes
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:  # no event yet
+            return 0
+
     def append(self, lines: bytes) -> None:
         """One write. If the disk is full nothing of it stays, and OSError is raised."""
         written = os.write(self.fd, lines)
