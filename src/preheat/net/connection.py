@@ -23,6 +23,7 @@ from preheat.kernel.stream import BrokenOff
 from preheat.net.contract import BodySink, Handler, HttpLimits
 from preheat.net.encoding import BODILESS, encode_head, encode_response, refusal
 from preheat.net.requests import Refused, check_headers, set_target
+from preheat.net.upgrades import body_parser
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class HttpConnection(asyncio.Protocol):
         self._last_word = b""  # a refusal, sent when all requests before it are answered
         self._lingering_since: float | None = None
         self._sink: BodySink | None = None
+        self._body_apart: int | None = None  # its size, 0 if chunked, where it follows an offered upgrade
         self._request = HttpRequest("", "")
         self._headers: Headers = []
         self._reset_message()
@@ -109,6 +111,8 @@ class HttpConnection(asyncio.Protocol):
             except httptools.HttpParserUpgrade as upgrade:
                 # an offered upgrade (curl --http2 sends one) is declined by answering in HTTP/1.1
                 data = data[upgrade.args[0] :]
+                if self._body_apart is not None:
+                    self._parser, self._body_apart = body_parser(self, self._body_apart), None
             except httptools.HttpParserCallbackError as error:
                 refused = error.__context__
                 if not isinstance(refused, Refused):
@@ -153,7 +157,8 @@ class HttpConnection(asyncio.Protocol):
         self._request = HttpRequest(self._parser.get_method().decode("latin-1"), "", "", headers, b"", self._client)
         self._request.tls = self._tls
         version = self._parser.get_http_version()
-        expected, self._continue_due = check_headers(headers, version)
+        expected, self._continue_due, offer = check_headers(headers, version)
+        self._body_apart = expected if offer and self._parser.should_upgrade() else None
         set_target(self._request, self._url)
         if self._front.stream is not None:
             self._request.sink = self._sink = self._front.stream(self._request)
@@ -174,6 +179,8 @@ class HttpConnection(asyncio.Protocol):
             self._body.append(body)
 
     def on_message_complete(self) -> None:
+        if self._body_apart is not None:
+            return
         self._in_message = self._continue_due = False
         self._since = time.monotonic()
         request, self._sink = self._request, None

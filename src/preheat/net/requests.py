@@ -13,8 +13,11 @@ class Refused(Exception):
         self.status = status
 
 
-def check_headers(headers: Headers, http_version: str) -> tuple[int, bool]:
-    """(announced size of the body or 0, is 100 Continue expected); raises Refused for what cannot be trusted."""
+def check_headers(headers: Headers, http_version: str) -> tuple[int, bool, bool]:
+    """(announced size of the body or 0, is 100 Continue expected, is there an Upgrade with a body).
+
+    Raises Refused for what cannot be trusted or read.
+    """
     hosts = size = 0
     length = chunked = upgrade = expects = False
     for name, value in headers:
@@ -26,17 +29,17 @@ def check_headers(headers: Headers, http_version: str) -> tuple[int, bool]:
             size = int(value) if value.isdecimal() else 0  # the parser has refused what is no number
         elif lowered == "transfer-encoding":
             chunked = True
+            if value.lower() != "chunked":  # RFC 9112, 6.1; the parser has refused what does not end in it
+                raise Refused(501, f"Transfer-Encoding: {value}")
         elif lowered == "upgrade":
             upgrade = True
         elif lowered == "expect":
             expects = value.lower() == "100-continue"
     if length and chunked:  # RFC 9112, 6.1: the way requests are smuggled
         raise Refused(400, "Content-Length with Transfer-Encoding")
-    if upgrade and (size or chunked):  # httptools would take the body for the next request
-        raise Refused(400, "Upgrade with a body")
     if hosts > 1 or (not hosts and http_version != "1.0"):  # RFC 9112, 3.2
         raise Refused(400, "exactly one Host header is needed")
-    return size, expects
+    return size, expects, upgrade and (chunked or size > 0)
 
 
 def set_target(request: HttpRequest, url: bytes) -> None:

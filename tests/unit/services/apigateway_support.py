@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from preheat.aws.context import OperationContext
 from preheat.kernel.arn import parse_function
 from preheat.kernel.errors import AwsError
@@ -151,6 +153,61 @@ class Cloud:
         method = parts.pop("method", "GET")
         request = HttpRequest(method, f"/_aws/execute-api/{api}/{stage}{path}", query, **parts)
         return asyncio.run(self.send(request))
+
+
+def refusal(call: Callable[[], Any]) -> tuple[str, int, str]:
+    """(code, status, message) of the AwsError that `call` raises."""
+    with pytest.raises(AwsError) as raised:
+        call()
+    return raised.value.code, raised.value.status, raised.value.message
+
+
+def patch(op: str, path: str, value: str | None = None) -> list[dict[str, str]]:
+    return [{"op": op, "path": path, **({} if value is None else {"value": value})}]
+
+
+def custom(cloud: Cloud, responses: list[dict[str, Any]] | None = None, **integration: Any) -> str:
+    """An API with an AWS integration at /x (or /{id}); `responses` are PutIntegrationResponse's parameters."""
+    path = integration.pop("path", "/x")
+    api = cloud.api(**integration.pop("api", {}))
+    integration = {"type": "AWS", "integrationHttpMethod": "POST", "uri": invoke_uri(), **integration}
+    resource = cloud.method(api, path, **integration)
+    names = {"restApiId": api, "resourceId": resource, "httpMethod": "ANY"}
+    for response in responses or [{"statusCode": "200"}]:
+        declared = dict.fromkeys(response.get("responseParameters", {}), False)
+        cloud.call("put_method_response", **names, statusCode=response["statusCode"], responseParameters=declared)
+        cloud.call("put_integration_response", **names, **response)
+    cloud.deploy(api)
+    return api
+
+
+def header(response: HttpResponse, name: str) -> str | None:
+    return next((value for key, value in response.headers if key.lower() == name.lower()), None)
+
+
+def message(response: HttpResponse) -> Any:
+    return json.loads(response.body)["message"]
+
+
+def patched(cloud: Cloud, api: str, resource: str, *changes: tuple[str, str]) -> None:
+    """UpdateMethod of ANY, then a deployment."""
+    operations = [{"op": "replace", "path": path, "value": value} for path, value in changes]
+    cloud.call("update_method", restApiId=api, resourceId=resource, httpMethod="ANY", patchOperations=operations)
+    cloud.deploy(api)
+
+
+def keyed(cloud: Cloud, **plan: Any) -> tuple[str, str, str]:
+    """(API that wants a key, key value, plan id)"""
+    api = cloud.api()
+    patched(cloud, api, cloud.method(api, "/x"), ("/apiKeyRequired", "true"))
+    key = cloud.call("create_api_key", name="k", enabled=True)
+    plan_id = cloud.call("create_usage_plan", name="p", apiStages=[{"apiId": api, "stage": "default"}], **plan)["id"]
+    cloud.call("create_usage_plan_key", usagePlanId=plan_id, keyId=key["id"], keyType="API_KEY")
+    return api, key["value"], plan_id
+
+
+def ask_with_key(cloud: Cloud, api: str, key: str | None, path: str = "/x") -> HttpResponse:
+    return cloud.request(api, path, headers=[HOST, *([("x-api-key", key)] if key else [])])
 
 
 class HttpCloud:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apigateway_support import Cloud, invoke_uri
+from apigateway_support import Cloud, header, invoke_uri
 
 from preheat.kernel.function import InvokeResult
 from preheat.kernel.http import HttpRequest, HttpResponse
@@ -56,10 +56,6 @@ def answered(payload: bytes, **api: Any) -> Callable[[Cloud], tuple[int, bytes]]
 
 def refused(response: HttpResponse) -> tuple[int, str, str | None]:
     return response.status, response.body.decode(), header(response, "x-amzn-errortype")
-
-
-def header(response: HttpResponse, name: str) -> str | None:
-    return next((value for key, value in response.headers if key.lower() == name.lower()), None)
 
 
 def unknown(path: str, method: str) -> Callable[[Cloud], Any]:

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
-from apigateway_support import ACCOUNT, FUNCTION_ARN, HOST, HttpCloud, invoke_uri
+from apigateway_support import ACCOUNT, FUNCTION_ARN, HOST, HttpCloud, header, invoke_uri
 
 from preheat.kernel.errors import AwsError
-from preheat.kernel.http import HttpResponse
 
 INTEGRATION = "x-amazon-apigateway-integration"
 TWO = {"type": "aws_proxy", "httpMethod": "POST", "uri": invoke_uri(), "payloadFormatVersion": "2.0"}
@@ -24,10 +23,6 @@ ONE = {**TWO, "payloadFormatVersion": "1.0"}
 @pytest.fixture
 def cloud(tmp_path: Path) -> HttpCloud:
     return HttpCloud(tmp_path)
-
-
-def header(response: HttpResponse, name: str) -> str | None:
-    return next((value for key, value in response.headers if key.lower() == name.lower()), None)
 
 
 def document() -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What real AWS answered to boto3, key by key and word by word: a table of recorded scenarios.
+"""What real AWS answered to boto3 about APIs, methods, integrations and responses, key by key and word by word.
 
-Source: the `.snapshot.json` files of localstack's tests/aws/services/apigateway. Each row names its scenario there.
+Source and means: `apigateway_account`.
 """
 
 from __future__ import annotations
@@ -9,80 +9,22 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from apigateway_support import ACCOUNT, FakeLambda, FakeLogs, invoke_uri
-from boto_in_process import cloud
-from botocore.exceptions import ClientError
+from apigateway_account import BAD, GET, INVALID, MISSING, Account, Row, local_client, patch, update
+from apigateway_support import ACCOUNT, invoke_uri
 
-from preheat.services.apigateway.gateway import Gateway
-from preheat.services.apigateway.provider import ApiGatewayProvider
-from preheat.services.apigateway.store import Store
-
-VOLATILE = ("ResponseMetadata", "id", "createdDate", "lastUpdatedDate", "rootResourceId", "cacheNamespace")
-BAD, MISSING, INVALID = "BadRequestException", "NotFoundException", "ValidationException"
 REST_API = {
     "apiKeySource": "HEADER",
     "disableExecuteApiEndpoint": False,
     "endpointConfiguration": {"ipAddressType": "ipv4", "types": ["EDGE"]},
     "name": "x",
 }
-SETTING = {
-    "cacheDataEncrypted": False,
-    "cacheTtlInSeconds": 300,
-    "cachingEnabled": False,
-    "dataTraceEnabled": False,
-    "metricsEnabled": False,
-    "requireAuthorizationForCacheControl": True,
-    "throttlingBurstLimit": 5000,
-    "throttlingRateLimit": 10000.0,
-    "unauthorizedCacheControlHeaderStrategy": "SUCCEED_WITH_RESPONSE_HEADER",
-}
 INTEGRATION = {"cacheKeyParameters": [], "passthroughBehavior": "WHEN_NO_MATCH", "timeoutInMillis": 29000}
-
-
-class Account:
-    """A client, and the ids of an API with a MOCK method GET on its root, deployed to the stage `s`."""
-
-    def __init__(self, client: Any) -> None:
-        self.client = client
-        made = client.create_rest_api(name="x")
-        self.ids = {"api": made["id"], "root": made["rootResourceId"]}
-        method = {"restApiId": made["id"], "resourceId": made["rootResourceId"], "httpMethod": "GET"}
-        client.put_method(**method, authorizationType="NONE")
-        client.put_method_response(**method, statusCode="200")
-        client.put_integration(**method, type="MOCK")
-        self.ids["one"] = client.create_deployment(restApiId=made["id"])["id"]
-        self.ids["two"] = client.create_deployment(restApiId=made["id"])["id"]
-        client.create_stage(restApiId=made["id"], stageName="s", deploymentId=self.ids["one"])
-        self.ids["plan"] = client.create_usage_plan(name="p")["id"]
-
-    def filled(self, given: Any) -> Any:
-        """`given` with `<api>`, `<root>`, `<one>`, `<two>` and `<plan>` replaced."""
-        if isinstance(given, dict):
-            return {name: self.filled(value) for name, value in given.items()}
-        if isinstance(given, list):
-            return [self.filled(value) for value in given]
-        for name, value in self.ids.items():
-            given = given.replace(f"<{name}>", value) if isinstance(given, str) else given
-        return given
-
-    def call(self, operation: str, params: dict[str, Any]) -> Any:
-        """The answer without what differs each time, or (code, message)."""
-        try:
-            answer = getattr(self.client, operation)(**self.filled(params))
-        except ClientError as error:
-            return error.response["Error"]["Code"], error.response["Error"]["Message"]
-        return {name: value for name, value in answer.items() if name not in VOLATILE}
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    async def provider() -> ApiGatewayProvider:
-        functions, store = FakeLambda(), Store(tmp_path_factory.mktemp("snapshots") / "apigateway.db")
-        return ApiGatewayProvider(store, Gateway(store, functions, functions, FakeLogs(), ACCOUNT))
-
-    with cloud() as local:
-        local.serve({"apigateway": local.run(provider)})
-        yield local.client("apigateway")
+    with local_client(tmp_path_factory.mktemp("snapshots")) as local:
+        yield local
 
 
 @pytest.fixture
@@ -90,21 +32,8 @@ def account(client: Any) -> Account:
     return Account(client)
 
 
-def patch(op: str, path: str, value: str | None = None, **more: str) -> dict[str, Any]:
-    given = {"op": op, "path": path, "value": value, **more}
-    return {name: one for name, one in given.items() if one is not None}
-
-
-def update(kind: str, *patches: dict[str, Any], **names: str) -> tuple[str, dict[str, Any]]:
-    return f"update_{kind}", {**names, "patchOperations": list(patches)}
-
-
 def rest(*patches: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return update("rest_api", *patches, restApiId="<api>")
-
-
-def stage(*patches: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    return update("stage", *patches, restApiId="<api>", stageName="s")
 
 
 def response(*patches: dict[str, Any], **names: str) -> tuple[str, dict[str, Any]]:
@@ -126,7 +55,6 @@ def wrong_op(shape: str, at: int = 1) -> str:
     )
 
 
-GET = {"restApiId": "<api>", "resourceId": "<root>", "httpMethod": "GET"}
 COMPRESSION = "Invalid minimum compression size, must be between 0 and 10485760"
 ONLY_REPLACE = "Invalid patch operation specified. Must be one of: [replace]"
 WRONG_STATUS = (
@@ -138,10 +66,8 @@ WRONG_TYPE = (
     "satisfy constraint: [Member must satisfy enum value set: [PRIVATE, EDGE, REGIONAL]]"
 )
 HEADER = "/responseParameters/method.response.header.my-header"
-CANARY_CONTENT = "Invalid deployment content specified."
 PRIVATE_IP = "Only dualstack ipAddressType is supported for Private APIs."
 
-Row = tuple[str, tuple[str, dict[str, Any]], Any]
 TABLE: list[Row] = [
     ("create_rest_api, empty description", create(description=""), (BAD, "Description cannot be an empty string")),
     ("create_rest_api, compression", create(minimumCompressionSize=-1), (BAD, COMPRESSION)),
@@ -341,107 +267,12 @@ TABLE: list[Row] = [
         ("delete_integration_response", {**GET, "statusCode": "404"}),
         (MISSING, "Invalid Response status code specified"),
     ),
-    (
-        "update_stage, method settings",
-        stage(
-            patch("replace", "/*/*/throttling/burstLimit", "123"),
-            patch("replace", "/*/*/caching/enabled", "true"),
-            patch("replace", "/test/GET/throttling/burstLimit", "124"),
-        ),
-        {
-            "cacheClusterEnabled": False,
-            "cacheClusterStatus": "NOT_AVAILABLE",
-            "deploymentId": "<one>",
-            "methodSettings": {
-                "*/*": {**SETTING, "throttlingBurstLimit": 123, "cachingEnabled": True},
-                "test/GET": {**SETTING, "throttlingBurstLimit": 124, "cachingEnabled": True},
-            },
-            "stageName": "s",
-            "tracingEnabled": False,
-        },
-    ),
-    (
-        "update_stage, no settings",
-        stage(patch("remove", "/*/*")),
-        (BAD, "Cannot remove method setting */* because there is no method setting for this method "),
-    ),
-    (
-        "canary, added",
-        stage(patch("add", "/canarySettings/deploymentId", "<two>")),
-        (BAD, "Invalid add operation with path: /canarySettings/deploymentId"),
-    ),
-    (
-        "canary, no deployment",
-        stage(patch("replace", "/canarySettings/deploymentId", "deploy")),
-        (BAD, "Deployment id does not exist"),
-    ),
-    (
-        "canary, replaced",
-        stage(patch("replace", "/canarySettings/deploymentId", "<two>")),
-        {
-            "cacheClusterEnabled": False,
-            "cacheClusterStatus": "NOT_AVAILABLE",
-            "canarySettings": {"deploymentId": "<two>", "percentTraffic": 0.0, "useStageCache": False},
-            "deploymentId": "<one>",
-            "methodSettings": {},
-            "stageName": "s",
-            "tracingEnabled": False,
-        },
-    ),
-    (
-        "canary, promotion",
-        stage(patch("copy", "/variables", **{"from": "/canarySettings/stageVariableOverrides"})),
-        (BAD, "Promotion not available. Canary does not exist."),
-    ),
-    (
-        "canary, deployment without a stage",
-        ("create_deployment", {"restApiId": "<api>", "canarySettings": {"percentTraffic": 50}}),
-        (
-            BAD,
-            f"{CANARY_CONTENT}Non null and non empty stageName must be provided for canary deployment. "
-            "Provided value is null",
-        ),
-    ),
-    (
-        "usage plan, no stage",
-        update("usage_plan", patch("add", "/apiStages", "wrong"), usagePlanId="<plan>"),
-        (BAD, "Invalid API Stage specified"),
-    ),
-    (
-        "usage plan, unknown stage",
-        update("usage_plan", patch("add", "/apiStages", "<api>:fake"), usagePlanId="<plan>"),
-        (MISSING, "Invalid API Stage {api: <api>, stage: fake} specified for usageplan <plan>"),
-    ),
-    (
-        "usage plan, stage that is not in it",
-        update("usage_plan", patch("remove", "/apiStages", "<api>:s"), usagePlanId="<plan>"),
-        (MISSING, "Invalid API Stage {api: <api>, stage: s} specified for usageplan <plan>"),
-    ),
-    ("usage plan, unknown", ("get_usage_plan_keys", {"usagePlanId": "bad-id"}), {"items": []}),
 ]
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: str(row[0]))
 def test_recorded(account: Account, row: Row) -> None:
-    _, (operation, params), expected = row
-    if isinstance(expected, tuple):
-        expected = tuple(account.filled(list(expected)))
-    assert account.call(operation, params) == account.filled(expected)
-
-
-def test_a_canary_is_promoted(account: Account) -> None:
-    """test_canary_promotion: the canary's deployment and variables become the stage's."""
-    overrides = {"stageVariableOverrides": {"v": "new"}}
-    account.call("create_deployment", {"restApiId": "<api>", "stageName": "s", "canarySettings": overrides})
-    promoted = account.call(
-        *stage(
-            patch("replace", "/canarySettings/percentTraffic", "0.0"),
-            patch("copy", "/deploymentId", **{"from": "/canarySettings/deploymentId"}),
-            patch("copy", "/variables", **{"from": "/canarySettings/stageVariableOverrides"}),
-        )
-    )
-    assert promoted["deploymentId"] == promoted["canarySettings"]["deploymentId"] != account.ids["one"]
-    assert (promoted["variables"], promoted["canarySettings"]["percentTraffic"]) == ({"v": "new"}, 0.0)
+    account.meets(row)
 
 
 def test_a_model_in_use_names_the_latest_method(account: Account) -> None:
@@ -461,16 +292,6 @@ def test_a_model_in_use_names_the_latest_method(account: Account) -> None:
     assert account.call("delete_model", deletion) == ("ConflictException", words + "/test/ANY")
     account.call("delete_resource", {"restApiId": "<api>", "resourceId": "<sub>"})
     assert account.call("delete_model", deletion) == ("ConflictException", words + "//ANY")
-
-
-def test_a_deleted_api_leaves_its_usage_plans(account: Account) -> None:
-    """As localstack's fixtures rely on, on AWS: a plan with stages cannot be deleted, one whose API is gone can."""
-    account.call(*update("usage_plan", patch("add", "/apiStages", "<api>:s"), usagePlanId="<plan>"))
-    plan = {"usagePlanId": "<plan>"}
-    assert account.call("delete_usage_plan", plan) == (BAD, "Cannot delete Usage Plan, it has associated API stages")
-    account.call("delete_rest_api", {"restApiId": "<api>"})
-    assert account.call("get_usage_plan", plan)["apiStages"] == []
-    assert account.call("delete_usage_plan", plan) == {}
 
 
 @pytest.mark.parametrize(
@@ -496,19 +317,3 @@ def test_templates_on_the_wire(
         ("SerializationException", words.format("java.lang.Boolean")),
         ("SerializationException", words.format(number)),
     ]
-
-
-def test_the_account_has_a_role_for_logs(client: Any) -> None:
-    def account(operation: str, **params: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = getattr(client, operation)(**params)
-        return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
-
-    fresh = account("get_account")
-    assert fresh["throttleSettings"] == {"burstLimit": 5000, "rateLimit": 10000.0}
-    assert fresh["features"] == ["UsagePlans"]
-    role = "arn:aws:iam::000000000000:role/logs"
-    changed = account("update_account", patchOperations=[patch("replace", "/cloudwatchRoleArn", role)])
-    assert changed == {**fresh, "cloudwatchRoleArn": role} == account("get_account")
-    with pytest.raises(ClientError, match="Invalid patch path"):
-        client.update_account(patchOperations=[patch("add", "/features/-", "x")])
-    assert account("update_account", patchOperations=[patch("replace", "/cloudwatchRoleArn", "")]) == fresh

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from preheat.services.apigateway.variables import substitute
-from preheat.services.apigateway.vtl import TemplateFailed, render
+from preheat.services.apigateway.vtl import NotJson, TemplateFailed, render
 
 BODY = json.dumps({"foo": "bar", "n": 1, "ok": True, "none": None, "list": [1, {"a": "b"}], "deep": {"x": {"y": "z"}}})
 PARAMS = {"path": {"id": "p1", "same": "path"}, "querystring": {"q": "v", "same": "query"}, "header": {"X-A": "h"}}
@@ -57,6 +57,11 @@ def rendered(template: str, body: str = BODY, context: dict[str, Any] | None = N
         ("$util.parseJson($input.body).get('foo')", "bar"),
         ("#if($input.path('$').containsKey('foo'))yes#end", "yes"),
         ("#if($input.path('$.foo').equals('bar'))yes#end", "yes"),
+        ("#foreach($e in $input.path('$.deep').entrySet())$e.key=$e.value $e.getKey()#end", "x={y=z} x"),
+        (
+            "$input.path('$.foo').toUpperCase() $input.path('$.foo').endsWith('r') $util.urlDecode('+a+').trim()",
+            "BAR true a",
+        ),
         ('#if("$!input.path(\'$\').none" != "")a#{else}b#end', "b"),
         ("#if($input.path('$.ok'))yes#{else}no#end", "yes"),
         (
@@ -73,6 +78,18 @@ def test_an_empty_body_is_an_empty_object() -> None:
     assert rendered("$input.body $input.json('$')", body="") == "{} {}"
 
 
+@pytest.mark.parametrize("body", ["user=a&text=b", "[1, 2", "nope"])
+def test_a_body_that_is_no_json_is_a_string(body: str) -> None:
+    """AWS's Slack blueprint hands a form on with `{"body": $input.json("$")}`."""
+    assert json.loads(rendered('{"body": $input.json("$")}', body)) == {"body": body}
+    assert rendered("$input.path('$')|$input.path('$.a')|$input.body", body) == f"{body}||{body}"
+
+
+def test_a_broken_object_is_told_from_a_broken_template() -> None:
+    with pytest.raises(NotJson, match="not JSON"):
+        rendered("$input.json('$.a')", ' {"a": ')
+
+
 def test_overrides_are_written_to_the_context() -> None:
     context: dict[str, Any] = {"responseOverride": {"header": {}, "status": 0}}
     rendered('#set($context.responseOverride.status = 404)#set($context.responseOverride.header.X = "y")', "", context)
@@ -85,7 +102,7 @@ def test_overrides_are_written_to_the_context() -> None:
 @pytest.mark.parametrize(
     ("template", "body"),
     [
-        ("$input.json('$.a')", "not JSON"),
+        ("$input.json('$.a')", "{not JSON"),
         ("$input.path('$[')", "{}"),
         ("#foreach($x in", ""),
         ("$input.__class__", ""),

@@ -11,7 +11,7 @@ from preheat.kernel.function import LogSink
 from preheat.kernel.http import HttpResponse
 from preheat.services.apigateway.call import Call
 from preheat.services.apigateway.models import AccessLogSettings
-from preheat.services.apigateway.refusals import Refusal
+from preheat.services.apigateway.refusals import Refusal, error_context
 from preheat.services.apigateway.variables import substitute
 
 
@@ -27,7 +27,7 @@ class AccessLog:
             return
         context = {**call.context(), **answered(response, call.started_ns)}
         if refusal is not None:
-            context["error"] = {"message": refusal.message, "responseType": refusal.response_type}
+            context["error"] = {name: value or None for name, value in error_context(refusal).items()}
         stage = f"{call.stage.api_id}/{call.stage.name}"
         self.put(str(settings.destination_arn), str(settings.format), stage, context)
 

@@ -33,7 +33,13 @@ class Call:
     api_key: ApiKey | None = None
     usage_identifier: str | None = None
     integration_status: int | None = None
+    """What the backend answered: a proxy function's own statusCode."""
+    service_status: int | None = None
+    """What AWS's service answered, where there is one between: Lambda itself."""
     integration_ms: int | None = None
+    integration_request_id: str | None = None
+    """Lambda's own."""
+    integration_error: str | None = None
     overrides: dict[str, Any] = field(init=False)
     log: list[str] | None = None
     """AWS's execution log, for those who test a method; nobody else pays for it."""
@@ -85,14 +91,22 @@ class Call:
         """`$context`, for mapping templates, parameter mappings, gateway responses and access logs."""
         values = {
             **self.event["requestContext"],
-            "awsEndpointRequestId": self.ids.request,
+            "awsEndpointRequestId": self.integration_request_id,
+            "integrationErrorMessage": self.integration_error,
             "xrayTraceId": self.ids.trace_header,
             **self.overrides,
         }
         if self.stage.is_canary or self.stage.canary is not None:
             values["isCanaryRequest"] = "true" if self.stage.is_canary else "false"
         if self.integration_status is not None:
-            values["integrationStatus"] = self.integration_status
+            service = self.integration_status if self.service_status is None else self.service_status
+            values["integrationStatus"] = service
             values["integrationLatency"] = self.integration_ms
-            values["integration"] = {"status": self.integration_status, "latency": self.integration_ms}
+            values["integration"] = {
+                "status": self.integration_status,
+                "integrationStatus": service,
+                "latency": self.integration_ms,
+                "requestId": self.integration_request_id,
+                "error": self.integration_error,
+            }
         return values

@@ -22,7 +22,11 @@ _THREAD_BYTES = 256 * 1024
 
 
 def decompress(call: Call) -> None:
-    """Put the request's body in place of its compressed form. Raises Refused: 400, 413 once it is too large."""
+    """Put the request's body in place of its compressed form.
+
+    Raises Refused: 415 for what is not in that form (developer guide, "Call an API method with a compressed
+    payload"), 413 once it is too large.
+    """
     encoding = (call.request.header("content-encoding") or "").strip().lower()
     if call.stage.deployment.minimum_compression_size is None or encoding not in _WINDOWS:
         return
@@ -30,9 +34,10 @@ def decompress(call: Call) -> None:
     try:
         body = reader.decompress(call.request.body, _MAX_BODY_BYTES)
     except zlib.error as error:
-        raise Refused(refusals.BAD_REQUEST, f"the body is not {encoding}") from error
+        raise Refused(refusals.UNSUPPORTED_MEDIA_TYPE, f"the body is not {encoding}") from error
     if not reader.eof:
-        raise Refused(refusals.TOO_LARGE if len(body) == _MAX_BODY_BYTES else refusals.BAD_REQUEST, "truncated body")
+        too_large = len(body) == _MAX_BODY_BYTES
+        raise Refused(refusals.TOO_LARGE if too_large else refusals.UNSUPPORTED_MEDIA_TYPE, "truncated body")
     call.received(body)
 
 

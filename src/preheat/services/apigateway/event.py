@@ -150,7 +150,8 @@ def _headers(request: HttpRequest, ids: RequestIds) -> tuple[dict[str, str], dic
 
 
 def _query(query: str) -> tuple[dict[str, str] | None, dict[str, list[str]] | None]:
-    pairs = parse_qsl(query, keep_blank_values=True)
+    """A semicolon parts them, too (developer guide, "Important notes for REST APIs")."""
+    pairs = parse_qsl(query.replace(";", "&"), keep_blank_values=True)
     multi: dict[str, list[str]] = {}
     for name, value in pairs:
         multi.setdefault(name, []).append(value)

@@ -20,6 +20,8 @@ from preheat.services.apigateway.plans import checked, patched_plan, plan_from
 from preheat.services.apigateway.store import new_id
 
 _MIN_VALUE_CHARS, _MAX_VALUE_CHARS = 20, 128
+_MAX_NAME_CHARS, _MAX_DESCRIPTION_CHARS = 1024, 125_000
+"""Limits and words as localstack has them from AWS (its provider's create_api_key and update_api_key)."""
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -31,7 +33,7 @@ class KeyOperations(ApiOperations):
         key = ApiKey(
             id=new_id(10),
             value=_value(params.get("value")),
-            name=present(params.get("name")),
+            name=present(params.get("name") or None),
             customer_id=present(params.get("customerId")),
             description=present(params.get("description")),
             enabled=params.get("enabled") or False,
@@ -39,6 +41,7 @@ class KeyOperations(ApiOperations):
             last_updated_date=now,
             tags=present(params.get("tags")),
         )
+        _check_lengths(key)
         if params.get("stageKeys"):
             raise errors.not_built("stageKeys (put the key in a usage plan)")
         if any(other.value == key.value for other in self._store.api_keys.values()):
@@ -63,12 +66,13 @@ class KeyOperations(ApiOperations):
             self._key(params["apiKey"]),
             patches(params),
             {
-                "name": ("name", text),
                 "description": ("description", text),
-                "customerId": ("customer_id", text),
                 "enabled": ("enabled", boolean),
+                "name": ("name", text),
+                "customerId": ("customer_id", text),
             },
         )
+        _check_lengths(key)
         key = msgspec.structs.replace(key, last_updated_date=datetime.now(UTC).replace(microsecond=0))
         self._store.put_account_part("api_keys", key.id, key)
         return {"tags": {}, **_shown(key, include_value=False)}  # empty tags are shown here (recorded)
@@ -187,6 +191,13 @@ def _value(given: str | None) -> str:
             else f"API Key value exceeds maximum size of {_MAX_VALUE_CHARS} characters"
         )
     return given
+
+
+def _check_lengths(key: ApiKey) -> None:
+    if isinstance(key.name, str) and len(key.name) > _MAX_NAME_CHARS:
+        raise errors.bad_request(f"Invalid API Key name, can be at most {_MAX_NAME_CHARS} characters.")
+    if isinstance(key.description, str) and len(key.description) > _MAX_DESCRIPTION_CHARS:
+        raise errors.bad_request("Invalid API Key description specified.")
 
 
 def _shown(key: ApiKey, include_value: Any) -> dict[str, Any]:

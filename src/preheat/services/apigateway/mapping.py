@@ -11,10 +11,12 @@ from typing import Any
 from urllib.parse import unquote
 
 from preheat.kernel.http import Headers
+from preheat.services.apigateway import refusals
 from preheat.services.apigateway.call import Call
 from preheat.services.apigateway.expressions import REQUEST_TARGET, RESPONSE_TARGET
+from preheat.services.apigateway.refusals import Refused
 from preheat.services.apigateway.variables import lookup, text_of
-from preheat.services.apigateway.vtl import TemplateFailed, select
+from preheat.services.apigateway.vtl import NotJson, TemplateFailed, parse_body, select
 
 
 @dataclass(slots=True)
@@ -27,7 +29,10 @@ class RequestMapping:
 
 
 def map_request(call: Call, parameters: dict[str, str]) -> RequestMapping:
-    """`integration.request.*` of a call. A source that is absent maps to nothing."""
+    """`integration.request.*` of a call. A source that is absent maps to nothing.
+
+    Raises Refused (400) where the body is read and is broken JSON.
+    """
     mapped = RequestMapping()
     for target, source in parameters.items():
         match = REQUEST_TARGET.fullmatch(target)
@@ -59,7 +64,7 @@ def _request_value(call: Call, source: str) -> Any:
     if source.startswith("'"):
         return source[1:-1]
     if source.startswith("method.request.body"):
-        return _body_value(call.request.body.decode("utf-8", "replace"), source.removeprefix("method.request.body"))
+        return _request_body_value(call, source.removeprefix("method.request.body"))
     if source.startswith("method.request."):
         place, _, name = source.removeprefix("method.request.").partition(".")
         if place == "path":
@@ -96,6 +101,17 @@ def _variable(call: Call, source: str) -> Any:
     if first == "stageVariables":
         return (call.stage.variables or {}).get(".".join(steps))
     return None
+
+
+def _request_body_value(call: Call, path: str) -> Any:
+    """The same of the request; no body is `{}`, and broken JSON is refused even where all of it is wanted
+    (localstack's test_body_mapping_empty and test_invalid_json_body_mapping, tried on AWS)."""
+    body = call.request.body.decode("utf-8", "replace") or "{}"
+    try:
+        parse_body(body)
+    except NotJson as error:
+        raise Refused(refusals.BROKEN_JSON, str(error)) from error
+    return _body_value(body, path)
 
 
 def _body_value(body: str, path: str) -> Any:

@@ -22,7 +22,7 @@ DEFAULT_TEMPLATE = '{"message":$context.error.messageString}'
 class Refusal(NamedTuple):
     """One of AWS's default gateway responses: status, `x-amzn-ErrorType`, message, and its type in the API.
 
-    `message` None is sent as null. `detail` is `$context.error.validationErrorString`.
+    `message` None is sent as null, under `member`. `detail` is `$context.error.validationErrorString`.
     """
 
     status: int
@@ -30,6 +30,7 @@ class Refusal(NamedTuple):
     message: str | None
     response_type: str
     detail: str = ""
+    member: str = "message"
 
 
 class Refused(Exception):
@@ -46,18 +47,24 @@ MISSING_AUTHENTICATION_TOKEN = Refusal(
 FORBIDDEN = Refusal(403, "ForbiddenException", "Forbidden", "DEFAULT_4XX")
 """No such stage or API; AWS tells the two no better apart."""
 BAD_REQUEST = Refusal(400, "BadRequestException", "Bad Request", "DEFAULT_4XX")
+BROKEN_JSON = Refusal(400, "BadRequestException", "Invalid JSON in request body", "DEFAULT_4XX")
+"""A mapping reads the body as JSON, and it is none (localstack's test_invalid_json_body_mapping, tried on AWS)."""
 INVALID_BODY = Refusal(400, "BadRequestException", "Invalid request body", "BAD_REQUEST_BODY")
 TOO_LARGE = Refusal(413, "RequestTooLargeException", "Request Too Long", "REQUEST_TOO_LARGE")
 UNSUPPORTED_MEDIA_TYPE = Refusal(
     415, "UnsupportedMediaTypeException", "Unsupported Media Type", "UNSUPPORTED_MEDIA_TYPE"
 )
 UNAUTHORIZED = Refusal(401, "UnauthorizedException", "Unauthorized", "UNAUTHORIZED")
-ACCESS_DENIED = Refusal(403, "AccessDeniedException", "User is not authorized to access this resource", "ACCESS_DENIED")
-EXPLICIT_DENY = Refusal(
+ACCESS_DENIED = Refusal(
     403,
     "AccessDeniedException",
-    "User is not authorized to access this resource with an explicit deny in an identity-based policy",
+    "User is not authorized to access this resource",
     "ACCESS_DENIED",
+    member="Message",
+)
+"""The capital letter is AWS's, as people have captured it; a gateway response's own template says `message`."""
+EXPLICIT_DENY = ACCESS_DENIED._replace(
+    message=f"{ACCESS_DENIED.message} with an explicit deny in an identity-based policy"
 )
 AUTHORIZER_FAILED = Refusal(500, "AuthorizerConfigurationException", None, "AUTHORIZER_CONFIGURATION_ERROR")
 INVALID_API_KEY = Refusal(403, "ForbiddenException", "Forbidden", "INVALID_API_KEY")
@@ -106,7 +113,7 @@ def missing_parameters(names: list[str]) -> Refusal:
 def plain_response(refusal: Refusal, own_headers: Headers) -> HttpResponse:
     """The default answer; `own_headers` are the request's ids."""
     headers = [("Content-Type", "application/json"), *own_headers, ("x-amzn-ErrorType", refusal.error_type)]
-    return HttpResponse(refusal.status, headers, b'{"message":%s}' % msgspec.json.encode(refusal.message))
+    return HttpResponse(refusal.status, headers, msgspec.json.encode({refusal.member: refusal.message}))
 
 
 def custom_response(
@@ -128,7 +135,7 @@ def custom_response(
     if custom is None:
         return plain_response(refusal, own_headers)
     status = int(custom.status_code) if isinstance(custom.status_code, str) else refusal.status
-    context = {**context, "error": _error(refusal), "status": str(status)}
+    context = {**context, "error": error_context(refusal), "status": str(status)}
     templates = custom.response_templates or {"application/json": DEFAULT_TEMPLATE}
     accept = request.header("accept") or ""
     kind = next((kind for kind in (accept, "application/json") if kind in templates), next(iter(templates)))
@@ -143,7 +150,8 @@ def custom_response(
     return HttpResponse(status, headers, substitute(templates[kind], variables).encode())
 
 
-def _error(refusal: Refusal) -> dict[str, str]:
+def error_context(refusal: Refusal) -> dict[str, str]:
+    """`$context.error`."""
     return {
         "message": refusal.message or "",
         "messageString": msgspec.json.encode(refusal.message).decode(),

@@ -6,13 +6,12 @@ import secrets
 import sqlite3
 import string
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from preheat.kernel.database import connect
+from preheat.kernel.database import connect, transaction
 from preheat.services.apigateway.models import (
     AccountSettings,
     ApiKey,
@@ -138,7 +137,7 @@ class Store:
 
     def create_api(self, rest_api: RestApi, root: Resource, models: Iterable[Model] = ()) -> None:
         born_with = list(models)
-        with self._transaction():
+        with transaction(self._db):
             self._write("rest_apis", None, rest_api.id, rest_api)
             self._write("resources", rest_api.id, root.id, root)
             for model in born_with:
@@ -195,7 +194,7 @@ class Store:
 
     def put_resources(self, api_id: str, resources: Iterable[Resource]) -> None:
         changed = list(resources)
-        with self._transaction():
+        with transaction(self._db):
             for resource in changed:
                 self._write("resources", api_id, resource.id, resource)
         for resource in changed:
@@ -203,7 +202,7 @@ class Store:
 
     def delete_resources(self, api_id: str, resource_ids: Iterable[str]) -> None:
         gone = list(resource_ids)
-        with self._transaction():
+        with transaction(self._db):
             for resource_id in gone:
                 self._db.execute("DELETE FROM resources WHERE api_id = ? AND id = ?", (api_id, resource_id))
         for resource_id in gone:
@@ -212,7 +211,7 @@ class Store:
 
     def put_deployment(self, api_id: str, deployment: Deployment, stage: Stage | None = None) -> None:
         """Write a deployment and, in the same transaction, the stage that it creates or moves."""
-        with self._transaction():
+        with transaction(self._db):
             self._write("deployments", api_id, deployment.id, deployment)
             if stage is not None:
                 self._write("stages", api_id, stage.stage_name, stage)
@@ -252,16 +251,6 @@ class Store:
             "INSERT INTO parts VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET document = excluded.document",
             (api_id, kind, key, msgspec.json.encode(value)),
         )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     def _load(self) -> None:
         for row in self._rows("rest_apis"):

@@ -21,12 +21,32 @@ class TemplateFailed(Exception):
     """The template cannot be compiled, or failed on this request."""
 
 
+class NotJson(TemplateFailed):
+    """A body that begins as a JSON object and is none."""
+
+
+def parse_body(text: str) -> Any:
+    """A body as AWS's parser takes it: what is no JSON is a string, unless it begins as an object.
+
+    Sources: AWS's Slack blueprint for Lambda, which hands on a form with `{"body": $input.json("$")}`; localstack's
+    test_invalid_json_body_mapping, tried on AWS. Raises NotJson.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if text.lstrip().startswith("{"):
+            raise NotJson(f"the body is not JSON: {error}") from error
+        return text
+
+
 class Input:
     """`$input` of one message. `params` holds the maps `path`, `querystring` and `header`."""
 
     def __init__(self, text: str, params: dict[str, dict[str, str]]) -> None:
         self._text = text
         self._params = params
+        self.refused: NotJson | None = None
+        """Why the body cannot be read; the engine wraps what is raised inside a template."""
 
     @property
     def body(self) -> str:
@@ -54,9 +74,10 @@ class Input:
         if not self._text:
             return {}
         try:
-            return json.loads(self._text)
-        except ValueError as error:
-            raise TemplateFailed(f"the body is not JSON: {error}") from error
+            return parse_body(self._text)
+        except NotJson as error:
+            self.refused = error
+            raise
 
 
 class Util:
@@ -100,6 +121,13 @@ class JsonList(list[Any]):
         return json.dumps(self, separators=(",", ":"), ensure_ascii=False)
 
 
+class Entry(JavaMap):
+    """One of a map's entries: `$entry.key` or `$entry.getKey()`. Prints as Java's do: `a=1`."""
+
+    def __str__(self) -> str:
+        return f"{self['key']}={_printed(self['value'])}"
+
+
 def as_java(value: Any) -> Any:
     """JSON as the objects that templates see."""
     if isinstance(value, dict):
@@ -116,9 +144,13 @@ def render(
     context: dict[str, Any],
     stage_variables: dict[str, str],
 ) -> str:
-    """The template's text. `context` is written to where the template sets `$context.…Override`."""
+    """The template's text. `context` is written to where the template sets `$context.…Override`.
+
+    Raises TemplateFailed; NotJson where the template read a body that is none.
+    """
+    message = Input(body, params)
     namespace = {
-        "input": Input(body, params),
+        "input": message,
         "util": Util(),
         "context": as_writable(context),
         "stageVariables": JavaMap(stage_variables),
@@ -128,7 +160,7 @@ def render(
     except TemplateFailed:
         raise
     except Exception as error:  # whatever a template of the user's does inside the engine is the template's fault
-        raise TemplateFailed(str(error)) from error
+        raise message.refused or TemplateFailed(str(error)) from error
     for override in ("requestOverride", "responseOverride"):
         if override in context:
             context[override].update(namespace["context"][override])
@@ -157,13 +189,29 @@ def _compiled(template: str) -> Any:
 
 def _teach(methods: dict[type, dict[str, Any]]) -> None:
     """Java's methods, which templates call on values, for our types and where the engine's differ."""
-    methods[JavaMap] = {**methods[dict], "toString": str, "containsKey": lambda self, key: key in self}
+    methods[JavaMap] = {
+        **methods[dict],
+        "toString": str,
+        "containsKey": lambda self, key: key in self,
+        "entrySet": lambda self: [Entry(key=key, value=value) for key, value in self.items()],
+        "isEmpty": lambda self: not self,
+        "size": len,
+    }
+    methods[Entry] = {"toString": str, "getKey": lambda self: self["key"], "getValue": lambda self: self["value"]}
     methods[JsonList] = {**methods[list], "toString": str}
     methods[str] = {
         **methods[str],
         "replaceAll": _replace_all,
         "toString": str,
         "equals": lambda self, other: self == other,
+        "equalsIgnoreCase": lambda self, other: self.casefold() == _printed(other).casefold(),
+        "toUpperCase": str.upper,
+        "toLowerCase": str.lower,
+        "trim": str.strip,
+        "isEmpty": lambda self: not self,
+        "endsWith": str.endswith,
+        "lastIndexOf": str.rfind,
+        "concat": lambda self, other: self + _printed(other),
     }
     methods[int] = {**methods.get(int, {}), "parseInt": lambda self, text: int(text), "toString": _printed}
 
@@ -189,6 +237,8 @@ def _select(document: Any, path: str) -> Any:
     """What a JSONPath finds: the value, or a list of values where the path may name several; None for nothing."""
     if path == "$":
         return document
+    if not isinstance(document, dict | list):  # which jsonpath would parse, were it a string
+        return None
     try:
         compiled = _path(path)
         found = compiled.findall(document)

@@ -71,6 +71,7 @@ class HttpBackends:
         except (AwsError, ValueError) as error:
             raise Failure(500, "Internal Server Error", str(error)) from error
         exchange.integration["status"] = exchange.integration["integrationStatus"] = 200  # of Lambda itself
+        exchange.integration["requestId"] = result.request_id
         if result.function_error is not None:
             raise Failure(500, "Internal Server Error", "the function failed")
         response = proxy_response(result.payload, "*/*", _ANY_BINARY) if one else response_2_0(result.payload)

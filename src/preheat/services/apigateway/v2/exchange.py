@@ -32,7 +32,7 @@ class Exchange:
     place: Place | None = None
     started_ns: int = field(default_factory=time.monotonic_ns)
     integration: dict[str, Any] = field(default_factory=dict)
-    """`$context.integration`: status, latency and, where it failed, error."""
+    """`$context.integration`: status, latency, Lambda's request id and, where it failed, error."""
     failure: Failure | None = None
 
     def context(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class Exchange:
         bodiless = replace(self.request, body=b"")
         values: dict[str, Any] = {
             **event_1_0(bodiless, place, self.ids)["requestContext"],
-            "awsEndpointRequestId": self.ids.request,
+            "awsEndpointRequestId": self.integration.get("requestId"),
             "routeKey": place.route_key,
             "stageVariables": place.stage_variables,
         }
