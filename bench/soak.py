@@ -212,14 +212,15 @@ def report(seen: Sample, more: str = "") -> None:
     )
 
 
-def settle(cloud: Cloud, data_dir: Path, started: float, requests: int, limit_s: float = 60) -> Sample:
-    """The server once nothing has changed for a while: environments expire, the queue of events is done."""
+def settle(cloud: Cloud, data_dir: Path, started: float, requests: int, limit_s: float = 90) -> Sample:
+    """The server once nothing has changed for a while: environments expire, the queue of events is done, and spares
+    that the last 10 s made likely are given up, which is looked at every 10 s."""
     deadline = time.monotonic() + limit_s
-    last, since = (0, 0), time.monotonic()
-    while time.monotonic() < deadline and time.monotonic() - since < 10:
+    last, since = (0, 0, 0), time.monotonic()
+    while time.monotonic() < deadline and time.monotonic() - since < 21:
         found = sample(cloud, data_dir, started, requests)
-        if (found.processes, found.fds) != last:
-            last, since = (found.processes, found.fds), time.monotonic()
+        if (found.processes, found.fds, found.environment_dirs) != last:
+            last, since = (found.processes, found.fds, found.environment_dirs), time.monotonic()
         time.sleep(0.25)
     return sample(cloud, data_dir, started, requests)
 

@@ -175,7 +175,7 @@ def in_engine(images: DockerImages, base: Base, code: Path | None = None) -> Ima
     return with_handler(replace(base.program, layers=(), name=loaded.name))
 
 
-async def eventually(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
+async def eventually(condition: Callable[[], bool], limit_s: float = 30.0) -> None:
     """Poll, bounded: for what the kernel does in its own time (a killed process vanishing)."""
     deadline = time.monotonic() + limit_s
     while not condition():

@@ -304,15 +304,19 @@ async def test_each_environment_has_its_own_tmp_which_a_reset_keeps(core: Core) 
         "import os, time, tempfile\n"
         "def handler(event, context):\n"
         "    before = sorted(os.listdir(tempfile.gettempdir()))\n"
-        "    open(os.path.join(tempfile.gettempdir(), event['name']), 'w').close()\n"
+        "    own = 'of' + context.log_stream_name.split(']')[1]\n"
+        "    open(os.path.join(tempfile.gettempdir(), event.get('name', own)), 'w').close()\n"
         "    if event.get('exit'): os._exit(1)\n"
         "    time.sleep(0.2)\n"
-        "    return before\n"
+        "    return own, [name for name in before if name.startswith('of') or name == 'kept']\n"
     )
-    both = await asyncio.gather(*(core.value({"name": f"file{n}"}) for n in range(2)))
-    assert not any("file" in name for names in both for name in names)
+    owners: set[str] = set()
+    while len(owners) < 2:  # an environment may be so late that the first has served both
+        for own, found in await asyncio.gather(*(core.value({}) for _ in range(2))):
+            assert found in ([], [own])
+            owners.add(own)
     await asyncio.gather(*(core.call({"name": "kept", "exit": True}) for _ in range(2)))
-    assert "kept" in await core.value({"name": "again"})
+    assert "kept" in (await core.value({"name": "again"}))[1]
 
 
 @only_real
@@ -492,7 +496,7 @@ TWO = """
 import os, random, socket, threading, time, uuid
 at_init = random.random()
 def handler(event, context):
-    time.sleep(0.3)  # so that the second request needs a second environment
+    time.sleep(1)  # so that the second request needs a second environment
     before = os.listdir("/tmp")
     open("/tmp/mine-" + uuid.uuid4().hex, "w").close()
     return {"init": at_init, "random": random.random(), "uuid": str(uuid.uuid4()), "before": before,
@@ -727,14 +731,14 @@ def handler(event, context):
 @only_real
 async def test_a_background_thread_stands_still_between_invokes_and_goes_on_in_the_next(core: Core) -> None:
     core.deploy(THREAD, memory_mb=1769)
-    before = await core.value(0.1)
+    before = await core.value(0.5)
     (environment,) = core.invoker.pools[0].environments.values()
     await eventually(lambda: environment.frozen)
-    await asyncio.sleep(1.0)  # in which an unfrozen thread would tick some 150 times
+    await asyncio.sleep(2.0)  # in which an unfrozen thread would tick some 300 times
     after = await core.value(0)
     assert before > 5
-    assert after - before < 20
-    assert await core.value(0.2) > after + 10
+    assert after - before < 100  # Docker's engine takes its time
+    assert await core.value(0.5) > after + 10
 
 
 @only_real

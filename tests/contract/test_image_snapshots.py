@@ -169,7 +169,7 @@ async def test_init_and_handlers_of_both_kinds_hold_the_same_and_may_do_the_same
 async def test_environments_of_one_snapshot_share_init_and_nothing_else(make: Make) -> None:
     core = make(True)
     core.deploy(SEEN)
-    one, two = await asyncio.gather(core.value({"sleep": 0.3, "secret": "s3cret"}), core.value({"sleep": 0.3}))
+    one, two = await asyncio.gather(core.value({"sleep": 1, "secret": "s3cret"}), core.value({"sleep": 1}))
     assert one["born"] == two["born"]
     for kind, namespace in one["namespaces"].items():
         assert namespace != two["namespaces"][kind], kind
@@ -201,7 +201,7 @@ async def test_daemons_of_one_environment_end_with_it_and_with_no_other(make: Ma
     core.deploy(
         "import os, subprocess, sys, time\n"
         "def handler(event, context):\n"
-        "    time.sleep(0.3)\n"
+        "    time.sleep(1)\n"
         "    if event == 'exit':\n"
         "        os._exit(3)\n"
         "    code = 'import time; time.sleep(600)'\n"

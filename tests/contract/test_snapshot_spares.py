@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +17,8 @@ from preheat.sandbox.container import ContainerFactory, unusable
 from preheat.sandbox.network import isolated
 from preheat.sandbox.process import ProcessFactory
 from preheat.sandbox.runtimes import Runtimes
+from preheat.sandbox.snapshot import SnapshotFactory
+from preheat.sandbox.template import Child, Template, TemplateError
 
 pytestmark = pytest.mark.anyio
 
@@ -82,3 +86,66 @@ async def test_what_a_template_writes_after_its_snapshot_is_not_lost(core: Core)
     await core.invoker.prepare(function)
     assert not any("too late for init" in line for line in core.logs.messages())
     await eventually(lambda: any("KeyError: 'too late for init'" in line for line in core.logs.messages()))
+
+
+def places(core: Core) -> set[str]:
+    """Of environments, spares and templates; what they share has a name with a dot."""
+    return {path.name for path in (core.directory / "env").iterdir() if not path.name.startswith(".")}
+
+
+async def test_a_spare_that_is_killed_is_no_spare_and_leaves_nothing(core: Core) -> None:
+    core.deploy("def handler(event, context):\n    return 1\n")
+    await core.value()
+    (pool,) = core.invoker.pools
+    snapshot = pool._services.sandboxes
+    assert isinstance(snapshot, SnapshotFactory)
+    await eventually(lambda: any(spare.child.pid is not None for spare in snapshot._spares))
+    killed = next(spare for spare in snapshot._spares if spare.child.pid is not None)
+    assert killed.child.pid is not None
+    os.kill(killed.child.pid, signal.SIGKILL)
+    await eventually(lambda: killed not in snapshot._spares)
+    await eventually(lambda: not Path(killed.place.tmp).exists())
+
+
+async def test_what_cannot_be_forked_leaves_nothing(core: Core) -> None:
+    core.deploy("def handler(event, context):\n    return 1\n")
+    await core.value()
+    (pool,) = core.invoker.pools
+    snapshot = pool._services.sandboxes
+    assert isinstance(snapshot, SnapshotFactory)
+    snapshot.close()
+    pool.expire(time.monotonic_ns(), 0)
+    await eventually(lambda: not places(core))
+    snapshot._template = FailingTemplate()
+    with pytest.raises(TemplateError):
+        snapshot.fork()
+    await eventually(lambda: not places(core))
+
+
+class FailingTemplate(Template):
+    """One that has just died, and nobody has heard of it."""
+
+    def __init__(self) -> None:
+        self.died = False
+
+    def fork(self, *_: object) -> Child:
+        raise TemplateError("the snapshot's template has died", b"")
+
+    def close(self) -> None:
+        pass
+
+
+async def test_the_spares_of_a_template_that_has_died_are_given_up_as_others_are(core: Core) -> None:
+    core.deploy("def handler(event, context):\n    return 1\n")
+    await core.value()
+    (pool,) = core.invoker.pools
+    snapshot = pool._services.sandboxes
+    assert isinstance(snapshot, SnapshotFactory)
+    snapshot._taken.extend([time.monotonic()] * 200)  # a burst
+    snapshot._fill()
+    await eventually(lambda: len(snapshot._spares) > 1)
+    assert snapshot._template is not None
+    snapshot._template.died = True
+    snapshot._taken.clear()
+    snapshot._fill()
+    assert len(snapshot._spares) == 1

@@ -218,7 +218,7 @@ def ask(url: str, body: bytes | None = None, method: str | None = None) -> Answe
         return Answer(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read())
 
 
-def eventually(condition: Callable[[], Any], limit_s: float = 20.0) -> Any:
+def eventually(condition: Callable[[], Any], limit_s: float = 40.0) -> Any:
     """Poll, bounded, for what happens in another process; returns what `condition` gave at last."""
     deadline = time.monotonic() + limit_s
     while not (value := condition()):
@@ -227,12 +227,19 @@ def eventually(condition: Callable[[], Any], limit_s: float = 20.0) -> Any:
     return value
 
 
-def remains(data_dir: Path, limit_s: float = 10.0) -> list[str]:
+def remains(data_dir: Path, limit_s: float = 30.0) -> list[str]:
     """What is left of a server that has ended, after the moment that the kernel takes to end killed processes."""
     deadline = time.monotonic() + limit_s
     while (found := left_over(data_dir)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return found
+
+
+def freezer_states(environments: Path) -> set[str]:
+    """Of the control groups of environments whose files lie there; version 2 says it otherwise."""
+    digest = hashlib.sha256(os.fsencode(environments)).hexdigest()[:12]
+    paths = list(_CGROUPS.glob(f"freezer/preheat-{digest}/*/freezer.state"))
+    return {path.read_text().strip() for path in paths if path.exists()} if paths else {"FROZEN"}
 
 
 def left_over(data_dir: Path) -> list[str]:

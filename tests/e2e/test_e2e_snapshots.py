@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, WaiterError
-from e2e_cloud import ROLE, Cloud, eventually, zipped
+from e2e_cloud import ROLE, Cloud, eventually, freezer_states, remains, zipped
+
+from preheat.sandbox.cgroup import hierarchies
 
 FACTS = {"Runtime": "python3.11", "Role": ROLE, "Handler": "lambda_function.lambda_handler", "Timeout": 20}
 
@@ -87,6 +89,35 @@ def lambda_handler(event, context):
     return [template, count, os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]]
 """
 
+OPENMP = """
+import ctypes, os
+
+openmp, libc = ctypes.CDLL(os.environ["LIBGOMP"]), ctypes.CDLL(None)
+
+
+def team():
+    openmp.GOMP_parallel(libc.getpid, None, 2, 0)
+    return threads()
+
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+
+at_init = team()
+
+
+def lambda_handler(event, context):
+    return [at_init, threads(), team()]
+"""
+DAEMON = """
+import subprocess
+
+
+def lambda_handler(event, context):
+    return subprocess.Popen(["sleep", "600"], start_new_session=True).pid
+"""
+
 in_namespaces = pytest.mark.skipif(
     os.geteuid() != 0, reason="namespaces of its own need root, as `preheat doctor` says"
 )
@@ -151,13 +182,24 @@ def test_what_a_snapshot_cannot_carry_is_a_warning_with_its_line(cloud: Cloud) -
     assert call(cloud, target) == 1  # the thread did not survive
     found = cloud.client("logs").filter_log_events(logGroupName="/aws/lambda/careless", filterPattern="WARNING")
     warnings = [event["message"] for event in found["events"]]
-    assert len(warnings) == 3
+    assert len(warnings) == 4
     assert all(warning.startswith("[WARNING] snapshot of careless:1: lambda_function.py:") for warning in warnings)
     text = "".join(warnings)
+    assert "lambda_function.py:4 binds a socket to an address during init" in text
     assert "lambda_function.py:5 opens a network connection during init" in text
     assert "lambda_function.py:6 starts a thread during init" in text
     assert "(alive: poller)" in text
     assert "lambda_function.py:7 reads credentials during init" in text
+
+
+def test_a_library_that_has_run_openmp_during_init_runs_it_in_every_environment(cloud: Cloud) -> None:
+    import numpy
+
+    (library,) = Path(numpy.__file__).parents[1].glob("scikit_learn.libs/libgomp*")
+    target = publish(cloud, "openmp", OPENMP, Environment={"Variables": {"LIBGOMP": str(library)}})
+    assert call(cloud, target) == [2, 1, 2]
+    found = cloud.client("logs").filter_log_events(logGroupName="/aws/lambda/openmp", filterPattern="WARNING")
+    assert found["events"] == []
 
 
 def test_a_version_whose_init_fails_is_failed_and_says_why(cloud: Cloud) -> None:
@@ -165,7 +207,8 @@ def test_a_version_whose_init_fails_is_failed_and_says_why(cloud: Cloud) -> None
         publish(cloud, "broken", "raise RuntimeError('no model here')\n")
     failed = state(cloud, "broken:1")
     assert (failed["State"], failed["SnapStart"]["OptimizationStatus"]) == ("Failed", "Off")
-    assert "RuntimeError: no model here" in failed["StateReason"]
+    reason = "An error occurred during function initialization. RuntimeError: no model here"
+    assert (failed["StateReason"], failed["StateReasonCode"]) == (reason, "FunctionError")
     with pytest.raises(ClientError) as refused:
         call(cloud, "broken:1")
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 409
@@ -197,6 +240,18 @@ def template_of(cloud: Cloud, function: str) -> int:
                 found.append(pid)
     (pid,) = found
     return pid
+
+
+@pytest.mark.skipif(not hierarchies(), reason="nothing is frozen by control group here, as `preheat doctor` says")
+def test_a_server_killed_takes_its_frozen_environments_along(cloud: Cloud) -> None:
+    target = publish(cloud, "killed", DAEMON)
+    call(cloud, target)
+    call(cloud, "killed")
+    eventually(lambda: "FROZEN" in freezer_states(cloud.data_dir / "environments"))
+    cloud.end(signal.SIGKILL)
+    eventually(lambda: not [found for found in remains(cloud.data_dir, 0) if not found.startswith("control group")])
+    cloud.start()
+    call(cloud, target)
 
 
 def test_provisioned_environments_are_ready_before_the_first_request(cloud: Cloud) -> None:

@@ -129,7 +129,8 @@ class Pool:
         except TemplateError as error:
             kind = payloads.error_type(error.body) or "Runtime.ExitError"
             message = payloads.error_message(error.body) or str(error)
-            raise AwsError("SnapStartException", f"Error: {kind}: {message}", 400) from None
+            reason = f"An error occurred during function initialization. {kind}: {message}"  # AWS's sentence, then why
+            raise AwsError("FunctionError", reason, 400) from None
 
     def snapshot_died(self) -> bool:
         """There is no template to restore from: the next start takes the snapshot again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from preheat.kernel.credentials import function_credentials
 from preheat.kernel.function import FunctionVersion
 from preheat.kernel.runtimes import is_custom
 
@@ -20,7 +21,7 @@ _XRAY = {
 def runtime_variables(function: FunctionVersion, log_stream: str, endpoint_url: str, init_type: str) -> dict[str, str]:
     """The function's own variables with AWS's reserved ones over them.
 
-    The credentials are placeholders that the local cloud accepts; AWS_ENDPOINT_URL leads boto3 inside a
+    The credentials are of a session of the function's role, new with every call; AWS_ENDPOINT_URL leads boto3 inside a
     handler back to the local cloud unless the function sets another. An image's own variables stand below the
     function's; AWS_EXECUTION_ENV is not set for it (the guide says so: its start script sets it), nor for a custom
     runtime ("not defined for OS-only runtimes"), nor SHLVL. What names directories is the guest's to set.
@@ -38,16 +39,15 @@ def runtime_variables(function: FunctionVersion, log_stream: str, endpoint_url: 
         **_XRAY,
         **function.environment,
         "_HANDLER": function.handler or (image.command[-1] if image is not None else ""),
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_SESSION_TOKEN": "test",
+        **function_credentials(function.role, function.name),
         "AWS_DEFAULT_REGION": function.region,
         "AWS_REGION": function.region,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
         "AWS_LAMBDA_FUNCTION_VERSION": function.version,
         "AWS_LAMBDA_INITIALIZATION_TYPE": init_type,
-        "AWS_LAMBDA_LOG_FORMAT": function.log_format,
+        # not set for Text (recorded on AWS); awslambdaric takes that for its default
+        **({"AWS_LAMBDA_LOG_FORMAT": function.log_format} if function.log_format != "Text" else {}),
         "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group,
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
         **({"AWS_LAMBDA_LOG_LEVEL": function.application_log_level} if function.application_log_level else {}),

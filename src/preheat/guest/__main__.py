@@ -21,7 +21,7 @@ def main() -> None:
     wrapped = environ.pop("_PREHEAT_WRAPPED", "")
     own_tmp = wrapped == "own /tmp"
     if not wrapped:  # else this is the second pass, behind a wrapper script
-        own_tmp, layers = _isolated(tmp, keep, layers, custom)
+        own_tmp, layers = _isolated(tmp, keep, layers, custom, control_fd >= 0)
         if "AWS_LAMBDA_EXEC_WRAPPER" in environ and not custom:
             import preheat_wrapper
 
@@ -57,13 +57,13 @@ def main() -> None:
         import preheat_watch  # noqa: F401 (found now, while our directory is on the path)
 
         sys.path.remove(guest_dir)
-        preheat_snapshot.run(handler, control_fd, int(environ["_LAMBDA_TELEMETRY_LOG_FD"]))
+        preheat_snapshot.run(handler, control_fd, int(environ["_LAMBDA_TELEMETRY_LOG_FD"]), own_tmp)
     else:
         sys.path.remove(guest_dir)
         preheat_client.run(handler, channel_fd, STARTED_NS, own_tmp)
 
 
-def _isolated(tmp, keep, layers, custom):
+def _isolated(tmp, keep, layers, custom, template):
     """The environment's own places, and its external extensions, which start before the runtime. Returns whether /tmp
     is our own, and where layers are; the variables say where the code and the runtime are."""
     environ = os.environ
@@ -75,7 +75,7 @@ def _isolated(tmp, keep, layers, custom):
     import preheat_isolation
 
     own_tmp, own_opt, own_task = preheat_isolation.isolate(
-        tmp, [path for path in keep if path], layers[::-1], task, "" if custom else runtime_dir
+        tmp, [path for path in keep if path], layers[::-1], task, "" if custom else runtime_dir, template
     )
     if own_task:
         environ["LAMBDA_TASK_ROOT"] = preheat_isolation.shown(environ["LAMBDA_TASK_ROOT"], task)

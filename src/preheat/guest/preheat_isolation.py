@@ -18,12 +18,14 @@ _PR_SET_PDEATHSIG = 1
 _SLEEP = "/bin/sleep"
 _MADV_POPULATE_WRITE = 23  # Linux 5.14
 _loaded = None
+_environments = None  # (path, descriptor): where all environments' directories are, for a template
 _NOFILE = 1024  # AWS's limit on file descriptors (Lambda quotas)
 TASK_ROOT, RUNTIME_DIR = "/var/task", "/var/runtime"  # where AWS has the function's code and the runtime
 
 
-def isolate(tmp, keep, layers=(), task="", runtime=""):
-    """Limit descriptors, die with the server, and put `tmp` at /tmp in a mount namespace of our own.
+def isolate(tmp, keep, layers=(), task="", runtime="", template=False):
+    """Limit descriptors, die with the server, and put `tmp` at /tmp in a mount namespace of our own. A `template` keeps
+    what it needs to do the same for its children.
 
     `keep` are directories below /tmp that must stay reachable (code, interpreter), `layers` what /opt
     shows, the first winning, `task` and `runtime` what /var/task and /var/runtime show, read-only. Returns whether
@@ -43,6 +45,10 @@ def isolate(tmp, keep, layers=(), task="", runtime=""):
     except OSError:
         return False, False, False
     own_opt, own_task = _mount_opt(libc, layers), _mount_var(libc, task, runtime)
+    if template:
+        global _environments
+        root = os.path.dirname(os.path.dirname(tmp))
+        _environments = root, os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     return mount_tmp(tmp, keep), own_opt, own_task
 
 
@@ -124,11 +130,15 @@ class PidNamespaces:
 
 
 def own_namespaces(own_pids):
-    """In a forked child: mount, IPC and UTS namespaces of its own, and its own /proc if its pids are."""
+    """In a forked child: mount, IPC and UTS namespaces of its own, and its own /proc if its pids are. The working
+    directory is then that of all environments, which the template's /tmp may hide: from there `own_path` is found."""
     if not sys.platform.startswith("linux"):
         return False
     libc = _libc()
     try:
+        if _environments is not None:
+            os.fchdir(_environments[1])  # a new mount namespace takes the working directory along, and no descriptor
+            os.close(_environments[1])
         _check(libc.unshare(_CLONE_NEWNS | _CLONE_NEWIPC | _CLONE_NEWUTS))
         _mount(libc, "none", "/", _MS_REC | _MS_PRIVATE)
         if own_pids:
@@ -136,6 +146,11 @@ def own_namespaces(own_pids):
     except OSError:
         return False
     return True
+
+
+def own_path(path):
+    """A path below the directory of all environments, after `own_namespaces`."""
+    return path if _environments is None else os.path.relpath(path, _environments[0])
 
 
 def mount_tmp(tmp, keep):

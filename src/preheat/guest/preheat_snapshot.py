@@ -6,13 +6,14 @@ runs the after-restore hooks and asks for work like any other environment (ARCHI
 
 Control socket, frames as in preheat_client: to the server H (a hosted template has begun), S (snapshot taken;
 JSON), X (init error), F (forked: pid and the pid of its namespace's init or 0), E (a child has ended: pid,
-status); from it the wish for a child (JSON: its /tmp and what must stay reachable below it) with a socket,
-on which the child waits for its orders (JSON: its variables; its output and its channel as descriptors).
+status); from it the wish for a child (JSON: its /tmp, whether that is a new one, and what must stay reachable below it)
+with a socket, on which the child waits for its orders (JSON: its variables; its output and its channel as descriptors).
 
 A template in a container is hosted: `sandbox/fork_host.py` has it forked, once, and goes on forking that.
 The wish for it is {"hosted": true} and its socket the gate, on which every child asks for its orders.
 """
 
+import array
 import contextlib
 import gc
 import json
@@ -25,16 +26,20 @@ import sys
 import time
 
 import preheat_client
+import preheat_files
 import preheat_isolation
+import preheat_threads
 
 _FORKED = struct.Struct("!II")
 _ENDED = struct.Struct("!Ii")
 _MESSAGE_MAX = 262_144
+_FDS_MAX = 2
 _MT19937_WORDS = 624
 
 
-def run(handler, control_fd, telemetry_fd):
-    """Load the handler, hold at the restore point, serve forks; never returns in the template."""
+def run(handler, control_fd, telemetry_fd, own_tmp):
+    """Load the handler, hold at the restore point, serve forks; never returns in the template. `own_tmp`: whether
+    /tmp is the template's own."""
     import preheat_watch
 
     watch = preheat_watch.start(os.environ.get("LAMBDA_TASK_ROOT") or os.getcwd())
@@ -42,7 +47,7 @@ def run(handler, control_fd, telemetry_fd):
     from awslambdaric import bootstrap
 
     control = socket.socket(fileno=control_fd)
-    preheat_client.bootstrap_run(bootstrap, handler, TemplateClient(control, telemetry_fd, watch))
+    preheat_client.bootstrap_run(bootstrap, handler, TemplateClient(control, telemetry_fd, watch, own_tmp))
 
 
 def run_hosted(handler, control_fd):
@@ -52,19 +57,20 @@ def run_hosted(handler, control_fd):
         os.set_inheritable(fd, False)
     with socket.socket(fileno=os.dup(control_fd)) as control:
         preheat_client.send_frame(control, b"H", b"")
-    run(handler, control_fd, telemetry_fd)
+    run(handler, control_fd, telemetry_fd, True)
 
 
 class TemplateClient:
     """The runtime client of the template, and after the fork of its children."""
 
-    def __init__(self, control, telemetry_fd, watch):
+    def __init__(self, control, telemetry_fd, watch, own_tmp):
         from awslambdaric.lambda_runtime_marshaller import LambdaMarshaller
 
         self.marshaller = LambdaMarshaller()
         self._control = control
         self._telemetry_fd = telemetry_fd
         self._watch = watch
+        self._own_tmp = own_tmp
         self._client = None
 
     def post_init_error(self, error_response_data, error_type_override=None):
@@ -72,7 +78,8 @@ class TemplateClient:
         preheat_client.send_frame(self._control, b"X", body)
 
     def restore_next(self):
-        fork_server = ForkServer(self._control, self._telemetry_fd)
+        preheat_threads.settle()
+        fork_server = ForkServer(self._control, self._telemetry_fd, preheat_files.Files(self._own_tmp))
         self._client = fork_server.serve(self._watch.findings())
 
     def report_restore_error(self, restore_error_data):
@@ -91,9 +98,10 @@ class TemplateClient:
 
 
 class ForkServer:
-    def __init__(self, control, telemetry_fd):
+    def __init__(self, control, telemetry_fd, files):
         self._control = control
         self._telemetry_fd = telemetry_fd
+        self._files = files
         self._namespaces = preheat_isolation.PidNamespaces()
         self._inits = {}
 
@@ -120,7 +128,7 @@ class ForkServer:
                 self._reap()
             if self._control.fileno() not in ready:
                 continue
-            data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE_MAX, 2)
+            data, fds = _receive(self._control, _MESSAGE_MAX)
             if not data:
                 raise preheat_client.ChannelClosed
             place, directory = json.loads(data), os.getcwd()
@@ -133,9 +141,9 @@ class ForkServer:
                 self._control.close()
                 os.setsid()
                 if "hosted" in place:
-                    os.chdir(directory)  # of our own mount namespace: entering it has led to its root
+                    _go_back(directory)  # of our own mount namespace: entering it has led to its root
                     return self._become(_called_for(fds[0]), True)
-                return self._become(fds, self._own_place(place))
+                return self._become(fds, self._own_place(place, directory))
             for fd in fds:
                 os.close(fd)
             self._inits[pid] = init
@@ -158,11 +166,15 @@ class ForkServer:
             code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
             preheat_client.send_frame(self._control, b"E", _ENDED.pack(pid, code))
 
-    def _own_place(self, place):
+    def _own_place(self, place, directory):
         """Whether the child's /tmp is its own."""
-        own_tmp = preheat_isolation.own_namespaces(self._namespaces.active) and preheat_isolation.mount_tmp(
-            place["tmp"], place["keep"]
-        )
+        own_tmp = preheat_isolation.own_namespaces(self._namespaces.active)
+        if own_tmp:
+            tmp = preheat_isolation.own_path(place["tmp"])
+            if place["fresh"]:
+                self._files.copy_tmp(tmp, place["keep"])
+            own_tmp = preheat_isolation.mount_tmp(tmp, place["keep"])
+        _go_back(directory)
         if not own_tmp:
             os.environ["TMPDIR"] = place["tmp"]
         return own_tmp
@@ -172,11 +184,12 @@ class ForkServer:
 
         `given` are descriptors: where the orders come and, of a spare, what it should copy until then."""
         orders_socket = socket.socket(fileno=given[0])
+        self._files.reopen()
         _refresh_randomness()
         _warm_up()
         if len(given) > 1:
             _copy_ahead(given[1])
-        data, fds, _, _ = socket.recv_fds(orders_socket, _MESSAGE_MAX, 2)
+        data, fds = _receive(orders_socket, _MESSAGE_MAX)
         if not data:
             os._exit(0)
         started_ns = time.monotonic_ns()
@@ -192,13 +205,30 @@ class ForkServer:
         return _http_client()
 
 
+def _go_back(directory):
+    """To init's working directory, unless it was one that only the template has."""
+    try:
+        os.chdir(directory)
+    except OSError:
+        os.chdir("/")
+
+
 def _called_for(gate_fd):
     """What the child is given: asked for on the gate that all of a hosted template's children share."""
     gate, (own, others) = socket.socket(fileno=gate_fd), socket.socketpair()
     with gate, own, others:
-        socket.send_fds(gate, [b"?"], [others.fileno()])
+        gate.sendmsg([b"?"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [others.fileno()]))])
         others.close()
-        return socket.recv_fds(own, 1, 2)[1]
+        return _receive(own, 1)[1]
+
+
+def _receive(end, most_bytes):
+    """A message and the descriptors with it; `socket.recv_fds` came with Python 3.9."""
+    fds = array.array("i")
+    data, ancillary, _, _ = end.recvmsg(most_bytes, socket.CMSG_SPACE(_FDS_MAX * fds.itemsize))
+    for _, _, content in ancillary:
+        fds.frombytes(content[: len(content) // fds.itemsize * fds.itemsize])
+    return data, fds.tolist()
 
 
 def _copy_ahead(fd):

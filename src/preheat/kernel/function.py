@@ -34,6 +34,8 @@ class FunctionVersion:
     environment: Mapping[str, str] = field(default_factory=dict)
     region: str = "us-east-1"
     account_id: str = "000000000000"
+    role: str = ""
+    """ARN of the role whose credentials its environments have."""
     log_group: str = ""
     log_format: str = "Text"
     application_log_level: str = ""

@@ -26,6 +26,7 @@ from preheat.kernel.errors import PreheatError
 
 INIT_LIMIT_S = 120.0
 """Init may take longer than AWS's 10 s here: a profile is wanted most where it does."""
+_ENDING_S = 5.0
 
 # The frames of `preheat.guest.preheat_client`, which says what they hold.
 _HEAD = struct.Struct("!IB")
@@ -100,8 +101,8 @@ def prepare(guest_dir: Path, into: Path) -> Path:
 
 def measure(program: Program) -> Start:
     """Start the function as it is. Raises PreheatError with the function's own words if its init fails."""
-    with _running(program, program.guest_dir) as (process, channel, launched_ns, output):
-        ready_ns, started_ns, runtime_ns = _until_ready(process, channel, output)
+    with _running(program, program.guest_dir) as (_, channel, launched_ns):
+        ready_ns, started_ns, runtime_ns = _until_ready(channel)
     parts = (launched_ns, started_ns, runtime_ns, ready_ns)
     spawn, runtime, handler = ((after - before) / 1e6 for before, after in itertools.pairwise(parts))
     return Start((ready_ns - launched_ns) / 1e6, spawn, runtime, handler)
@@ -111,11 +112,11 @@ def watch(program: Program, watcher_dir: Path, *, events: Sequence[bytes] | None
     """Start with the watcher (`prepare`): times only, or in detail and through one invocation for each of `events`."""
     with tempfile.TemporaryFile() as result:
         count = -1 if events is None else len(events)
-        with _running(program, watcher_dir, result.fileno(), count) as (process, channel, launched_ns, output):
-            _, _, runtime_ns = _until_ready(process, channel, output)
+        with _running(program, watcher_dir, result.fileno(), count) as (process, channel, launched_ns):
+            _, _, runtime_ns = _until_ready(channel)
             answers, errors = [], 0
             for number, event in enumerate(events or ()):
-                kind, body = _invoke(program, channel, number, event, output)
+                kind, body = _invoke(program, channel, number, event)
                 answers.append(body)
                 errors += kind == b"E"
             channel.shutdown(socket.SHUT_WR)
@@ -142,12 +143,13 @@ def _with_own_paths(program: Program, result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_Running = tuple["subprocess.Popen[bytes]", socket.socket, int, BinaryIO]
+_Running = tuple["subprocess.Popen[bytes]", socket.socket, int]
 
 
 @contextlib.contextmanager
 def _running(program: Program, first_code: Path, result_fd: int | None = None, count: int = 0) -> Iterator[_Running]:
-    """(process, our end of its channel, when it was launched, what it prints); nothing of it is left behind."""
+    """(process, our end of its channel, when it was launched); nothing of it is left behind. Its early end
+    becomes an error that says how it ended."""
     ours, theirs = socket.socketpair()
     ours.settimeout(INIT_LIMIT_S)
     with ours, theirs, tempfile.TemporaryFile() as output, tempfile.TemporaryDirectory(prefix="preheat-") as tmp:
@@ -171,7 +173,9 @@ def _running(program: Program, first_code: Path, result_fd: int | None = None, c
         )
         try:
             theirs.close()
-            yield process, ours, launched_ns, output
+            yield process, ours, launched_ns
+        except (EOFError, ConnectionError):
+            raise PreheatError(f"the function's process {_how_it_ended(process, output)}", 255) from None
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -202,9 +206,9 @@ def _below_tmp(program: Program) -> list[str]:
     return [str(path) for path in below if not any(other in path.parents for other in below)]
 
 
-def _until_ready(process: subprocess.Popen[bytes], channel: socket.socket, output: BinaryIO) -> tuple[int, int, int]:
+def _until_ready(channel: socket.socket) -> tuple[int, int, int]:
     """(now, the guest's start, its runtime's readiness) in monotonic ns, at the first request for work."""
-    kind, body = _receive(channel, output)
+    kind, body = _receive(channel)
     now_ns = time.monotonic_ns()
     if kind == b"N":
         started_ns, runtime_ns, _ = _READY.unpack(body)
@@ -213,27 +217,22 @@ def _until_ready(process: subprocess.Popen[bytes], channel: socket.socket, outpu
     raise PreheatError(f"the function's init fails: {error.get('errorType')}: {error.get('errorMessage')}", 255)
 
 
-def _invoke(
-    program: Program, channel: socket.socket, number: int, event: bytes, output: BinaryIO
-) -> tuple[bytes, bytes]:
+def _invoke(program: Program, channel: socket.socket, number: int, event: bytes) -> tuple[bytes, bytes]:
     """(b"R" or b"E", body) of one invocation."""
     meta = "\0".join((f"00000000-0000-4000-8000-{number:012}", program.arn, "", "")).encode()
     deadline_ms = int((time.time() + INIT_LIMIT_S) * 1000)
     payload = _INVOKE.pack(0, deadline_ms, len(meta)) + meta + event
     channel.sendall(_HEAD.pack(len(payload), ord("I")) + payload)
-    kind, body = _receive(channel, output)
+    kind, body = _receive(channel)
     return kind, body[_PEAK_BYTES:]
 
 
-def _receive(channel: socket.socket, output: BinaryIO) -> tuple[bytes, bytes]:
+def _receive(channel: socket.socket) -> tuple[bytes, bytes]:
     try:
         size, kind = _HEAD.unpack(_exactly(channel, _HEAD.size))
         return bytes((kind,)), _exactly(channel, size)
     except TimeoutError:
         raise PreheatError(f"the function was not done within {INIT_LIMIT_S:.0f} s", 255) from None
-    except EOFError:
-        lines = _printed(output).strip().splitlines()
-        raise PreheatError(f"the function's process ended: {(lines or ['it printed nothing'])[-1]}", 255) from None
 
 
 def _exactly(channel: socket.socket, size: int) -> bytes:
@@ -246,8 +245,14 @@ def _exactly(channel: socket.socket, size: int) -> bytes:
     return bytes(data)
 
 
-def _printed(output: BinaryIO) -> str:
-    """What the process printed, at most the last 8 KB."""
+def _how_it_ended(process: subprocess.Popen[bytes], output: BinaryIO) -> str:
+    """And the last line that it printed."""
+    try:
+        code = process.wait(_ENDING_S)
+        how = f"ended with exit status {code}" if code >= 0 else f"was killed by signal {-code}"
+    except subprocess.TimeoutExpired:
+        how = "closed its channel"
     size = output.seek(0, os.SEEK_END)
     output.seek(max(0, size - 8192))
-    return output.read().decode("utf-8", errors="replace")
+    lines = output.read().decode("utf-8", errors="replace").strip().splitlines()
+    return f"{how}: {(lines or ['it printed nothing'])[-1]}"

@@ -6,7 +6,10 @@ import contextlib
 import os
 import signal
 import time
+import uuid
 from pathlib import Path
+
+from preheat.sandbox.guardian import Guardian
 
 _ROOT = Path("/sys/fs/cgroup")
 PIDS_MAX = 1024
@@ -34,10 +37,13 @@ def is_unified() -> bool:
 
 class CgroupParent:
     """The group of one server; each environment is a child of it. Named by the server's data directory's
-    identity so that a restarted server finds what its predecessor left."""
+    identity so that a restarted server finds what its predecessor left. `guarded`: its groups end with the server."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, guarded: bool = False) -> None:
         self.paths: list[Path] = []
+        self._guarded = guarded
+        self._guardian: Guardian | None = None
+        self._own = uuid.uuid4().hex[:8]
         for root in hierarchies():
             path = root / name
             try:
@@ -50,7 +56,15 @@ class CgroupParent:
             self.paths.append(path)
 
     def child(self, environment: str, memory_mb: int) -> Cgroup:
-        return Cgroup([path / environment for path in self.paths], memory_mb)
+        if self._guarded and self.paths:
+            self._guarded = False
+            with contextlib.suppress(OSError):  # no shell here: the next start ends what is left
+                self._guardian = Guardian(self.paths, self._own)
+        return Cgroup([path / self.name(environment) for path in self.paths], memory_mb)
+
+    def name(self, environment: str) -> str:
+        """Of its group: with something of this server's own, where the next one may already be at work."""
+        return f"{self._own}-{environment}"
 
     def left_over(self) -> list[Cgroup]:
         """The groups of environments that an earlier server did not remove."""
@@ -64,6 +78,9 @@ class CgroupParent:
         deadline = time.monotonic() + _DYING_S
         while [group for group in self.left_over() if not group.remove()] and time.monotonic() < deadline:
             time.sleep(0.005)
+        if self._guardian is not None:
+            self._guardian.dismiss()
+            self._guardian = None
         for path in self.paths:
             with contextlib.suppress(OSError):
                 path.rmdir()

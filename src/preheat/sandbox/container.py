@@ -239,7 +239,8 @@ class ContainerSandbox:
         """runc's own group. With version 1 it is one for devices only; with version 2, where no group has both
         processes and children, it lies below the one with our limits."""
         between = "/" if is_unified() else "-"
-        return f"/{self._factory.group}/{self._environment}{between}{self._launches}"
+        environment = self._factory.cgroups.name(self._environment)
+        return f"/{self._factory.group}/{environment}{between}{self._launches}"
 
     def _argv(self, identity: str, directory: Path) -> list[str]:
         command = runc()

@@ -82,7 +82,7 @@ class ContainerTemplate(Template):
             socket.send_fds(self._control, [json.dumps({"hosted": True}).encode()], [children.fileno()])
             await self._source
 
-    def fork(self, tmp: str, keep: list[str], written: int | None = None, cgroup: Cgroup | None = None) -> Child:
+    def fork(self, tmp: str, keep: list[str], fresh: bool, written: int | None, cgroup: Cgroup | None) -> Child:
         if self.died:
             raise TemplateError("the snapshot's fork source has died", b"")
         identity = uuid.uuid4().hex
@@ -93,6 +93,7 @@ class ContainerTemplate(Template):
             thaw = cgroup.open_thaw() if cgroup is not None else None
             own = [*disk, *([] if thaw is None else [thaw[0]])]
             wish = {"fork": identity, "hostname": identity[:12], "tmp": tmp, "disk": bool(disk)}
+            wish["from"] = str(self._place.tmp) if fresh and any(self._place.tmp.iterdir()) else ""
             wish["thaw"] = "" if thaw is None else thaw[1]
             try:
                 self._ask(wish, [*own, theirs.fileno(), *([] if written is None else [written])])

@@ -9,10 +9,10 @@ An environment's namespaces belong to a `keeper`: the first process of its PID n
 mounts /proc and /tmp, and with whose end everything in there ends. Packets, JSON each, with descriptors:
 
   to us      {"attach": the template's pid here, "view": of namespaces.View}    the gate, on which children call
-             {"fork": id, "hostname", "tmp": directory, "disk": whether there is one, "thaw": word or ""}    the disk
-                                         for that directory (a mount); where to write the word to thaw the child; for
-                                         the child its end of its orders and, of a spare, what to copy ahead
-                                         (`pages.RANGE`)
+             {"fork": id, "hostname", "tmp": directory, "from": what to copy into it or "", "disk": whether there is
+                                         one, "thaw": word or ""}    the disk for that directory (a mount); where to
+                                         write the word to thaw the child; for the child its end of its orders and, of
+                                         a spare, what to copy ahead (`pages.RANGE`)
              {"close": true}             nothing more will be forked: end with the last environment
   from us    {"attached": true}   {"ready": true}   {"failed": why}   {"gone": true}: the fork source has died
              {"forked": id}       descriptors of the child and of its keeper (pidfd_open)
@@ -156,7 +156,7 @@ class ForkHost:
         try:
             if self._source is None or self._places is None:
                 raise OSError("the snapshot's fork source has died")
-            keeper = self._places.make(Path(message["tmp"]), disk, message["hostname"])
+            keeper = self._places.make(Path(message["tmp"]), message["from"], disk, message["hostname"])
             runtime = self._source.fork_into(keeper, self._places.kinds)
         except OSError:
             environment.end()

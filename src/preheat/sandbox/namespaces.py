@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,11 +113,14 @@ class Places:
         _setns(self._users, USER)
         _unshare(MOUNT)
 
-    def make(self, tmp: Path, disk: int | None, hostname: str) -> int:
+    def make(self, tmp: Path, copied: str, disk: int | None, hostname: str) -> int:
         """The pid of a new keeper. `tmp` is the directory to show as /tmp; `disk`, a mount that is nowhere yet, is put
-        there first, for this keeper and those after it: it goes when the directory does."""
+        there first, for this keeper and those after it: it goes when the directory does. `copied` is a directory whose
+        entries are copied there, or ""."""
         if disk is not None:
             _move_mount(disk, str(tmp))
+        if copied:
+            subprocess.run(["cp", "-a", "--", f"{copied}/.", str(tmp)], check=False)
         tree = open_tree(tmp)
         try:
             return _child(lambda: self._furnish(tree, hostname), PID)

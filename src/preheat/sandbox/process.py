@@ -46,7 +46,7 @@ class ProcessFactory:
         self.root = root.absolute()
         self.runtimes = runtimes
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
-        self.cgroups = CgroupParent(f"preheat-{digest}")
+        self.cgroups = CgroupParent(f"preheat-{digest}", guarded=True)
 
     def create(self, environment: str) -> ProcessSandbox:
         return ProcessSandbox(self, environment)

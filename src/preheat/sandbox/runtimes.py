@@ -20,7 +20,7 @@ class Runtimes:
     """Directories of runtime packages below `root`, one for each runtime, made when first wanted.
 
     For our own interpreter's version it holds links to the packages preheat itself depends on; for
-    another version that interpreter's pip installs `awslambdaric` there once.
+    another version that interpreter's pip installs `awslambdaric` and `boto3` there once.
     """
 
     def __init__(self, root: Path) -> None:
@@ -29,7 +29,7 @@ class Runtimes:
     def directory(self, runtime: str) -> Path:
         """The directory for sys.path. Raises PreheatError where it cannot be made."""
         path = self._root / runtime
-        if (path / "awslambdaric").exists():
+        if (path / "awslambdaric").exists() and (path / "boto3").exists():
             return path
         command = interpreter(runtime)
         path.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,8 @@ class Runtimes:
 
     def _install(self, command: Path, path: Path, runtime: str) -> None:
         argv = [str(command), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", str(path)]
-        done = subprocess.run([*argv, _OLDEST_WITH_NAMED_CLIENT], capture_output=True, text=True, check=False)
+        argv += ["--upgrade", _OLDEST_WITH_NAMED_CLIENT, "boto3"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             why = (done.stderr.strip().splitlines() or ["no output"])[-1]
-            raise PreheatError(f"awslambdaric could not be installed for {runtime}: {why}", 255)
+            raise PreheatError(f"awslambdaric and boto3 could not be installed for {runtime}: {why}", 255)

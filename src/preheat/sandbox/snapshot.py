@@ -126,11 +126,8 @@ class SnapshotFactory:
         """A child with a place of its own, and where it comes from: "spare" or "fork"."""
         self._taken.append(time.monotonic())
         self._fill_in(_REFILL_S)
-        while self._spares:
-            spare = self._spares.popleft()
-            if not spare.child.ended:
-                return spare, "spare"
-            spare.discard()
+        if self._spares:
+            return self._spares.popleft(), "spare"
         return self.fork(), "fork"
 
     def _template_in(self, place: ProcessSandbox | ContainerSandbox) -> Template:
@@ -141,15 +138,18 @@ class SnapshotFactory:
     def fork(self, place: ProcessSandbox | ContainerSandbox | None = None, *, spare: bool = False) -> Forked:
         """A child forked now, in a place of its own or in that of one before it (a reset keeps /tmp)."""
         assert self._template is not None
+        own = place is None
         place = place or self._ground.create(uuid.uuid4().hex)
         cgroup = None
         if self._ground.cgroups.paths:
             cgroup = self._ground.cgroups.child(uuid.uuid4().hex, self._memory_mb)
         try:
-            child = self._template.fork(str(place.tmp), self._keep, self._written if spare else None, cgroup)
+            child = self._template.fork(str(place.tmp), self._keep, own, self._written if spare else None, cgroup)
         except TemplateError:
             if cgroup is not None:
                 cgroup.remove()
+            if own:
+                place.destroy()
             raise
         if cgroup is not None:
             child.on_pid = functools.partial(_join, cgroup)
@@ -158,7 +158,7 @@ class SnapshotFactory:
     def _fill(self) -> None:
         """Fork spares up to what the last seconds' starts make likely to be wanted next."""
         self._refill = None
-        if self._closed or self.died:
+        if self._closed:
             return
         horizon = time.monotonic() - _SPARE_WINDOW_S
         while self._taken and self._taken[0] < horizon:
@@ -166,11 +166,22 @@ class SnapshotFactory:
         wanted = spares_wanted(len(self._taken), self._spares_max)
         while len(self._spares) > wanted:
             self._spares.pop().discard()
-        if len(self._spares) < wanted:
-            with contextlib.suppress(TemplateError):  # it has just died: the next start takes it again
-                self._spares.append(self.fork(spare=True))
-        if self._taken or len(self._spares) < wanted:
-            self._fill_in(_REFILL_S if len(self._spares) < wanted else _SPARE_WINDOW_S)
+        missing = len(self._spares) < wanted and not self.died  # the next start takes a dead template again
+        if missing:
+            with contextlib.suppress(TemplateError):  # it has just died
+                spare = self.fork(spare=True)
+                spare.child.on_exit = lambda _: self._spare_ended(spare)
+                self._spares.append(spare)
+        if self._taken or missing:
+            self._fill_in(_REFILL_S if missing else _SPARE_WINDOW_S)
+
+    def _spare_ended(self, spare: Forked) -> None:
+        """Somebody else has killed it, or it could not be."""
+        if spare in self._spares:
+            self._spares.remove(spare)
+            spare.discard()
+            if self._refill is None:
+                self._fill_in(_SPARE_WINDOW_S)  # not at once: the next may fare no better
 
     def _fill_in(self, delay_s: float) -> None:
         if self._refill is not None:

@@ -120,16 +120,17 @@ class Template(asyncio.Protocol):
             self.close()
             raise TemplateError(f"init took longer than {limit_s:g} s", b"") from None
 
-    def fork(self, tmp: str, keep: list[str], written: int | None = None, cgroup: Cgroup | None = None) -> Child:
+    def fork(self, tmp: str, keep: list[str], fresh: bool, written: int | None, cgroup: Cgroup | None) -> Child:
         """Ask for one more child with its /tmp; its pid follows. Raises TemplateError where the template
-        has died. `keep`: what lies below the machine's /tmp and must stay reachable; `written`: a file of
+        has died. `keep`: what lies below the machine's /tmp and must stay reachable; `fresh`: this /tmp gets what init
+        has put into the template's; `written`: a file of
         pages to copy ahead of demand (`pages.RANGE`); `cgroup`: where the child is to live."""
         if self.died or self._control is None:
             raise TemplateError("the snapshot's template has died", b"")
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                wish = json.dumps({"tmp": tmp, "keep": keep}).encode()
+                wish = json.dumps({"tmp": tmp, "keep": keep, "fresh": fresh}).encode()
                 socket.send_fds(self._control, [wish], [theirs.fileno(), *([] if written is None else [written])])
             except OSError as error:
                 ours.close()

@@ -119,7 +119,10 @@ def test_errors_of_invocations_are_warned_of(function: Function) -> None:
         ("import missing_module_x\n", "Unable to import module 'lambda_function': No module named 'missing_module_x'"),
         ("def lambda_handler(:\n", "Syntax error in module 'lambda_function'"),
         ("raise RuntimeError('too cold')\n", "RuntimeError: too cold"),
-        ("import os, sys\nprint('bye'); sys.stdout.flush()\nos._exit(3)\n", "the function's process ended: bye"),
+        (
+            "import os, sys\nprint('bye'); sys.stdout.flush()\nos._exit(3)\n",
+            "process ended with exit status 3: bye",
+        ),
     ],
 )
 def test_a_failing_init_is_told_in_the_functions_words(function: Function, source: str, reason: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.parse import unquote
 import pytest
 
 from preheat.aws.context import OperationContext
+from preheat.kernel.credentials import function_credentials
 from preheat.kernel.errors import AwsError
 from preheat.kernel.http import HttpRequest
 from preheat.services.identity.provider import IamProvider, StsProvider
@@ -99,6 +101,15 @@ def test_any_key_is_the_accounts_root_and_an_assumed_role_is_itself(store: Ident
     caller = replace(CONTEXT, access_key_id=credentials["AccessKeyId"])
     assert sts.get_caller_identity(caller, {})["Arn"] == arn
     assert sts.get_caller_identity(caller, {})["UserId"] == answer["AssumedRoleUser"]["AssumedRoleId"]
+
+
+@pytest.mark.parametrize("role", ["LabRole", "path/of/a/role-that-is-not-here"])
+def test_a_function_is_a_session_of_its_role(store: IdentityStore, role: str) -> None:
+    token = function_credentials(f"arn:aws:iam::000000000000:role/{role}", "iris")["AWS_SESSION_TOKEN"]
+    http = HttpRequest("POST", "/", headers=[("X-Amz-Security-Token", token)])
+    caller = StsProvider(store).get_caller_identity(replace(CONTEXT, http=http), {})
+    assert caller["Arn"] == f"arn:aws:sts::000000000000:assumed-role/{role.rpartition('/')[2]}/iris"
+    assert re.fullmatch("AROA[A-Z0-9]{16}:iris", caller["UserId"])
 
 
 def test_expired_sessions_are_forgotten(store: IdentityStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from preheat.aws.context import OperationContext
+from preheat.kernel.credentials import role_session
 from preheat.kernel.errors import AwsError
 from preheat.services.identity.policies import PolicyOperations, checked_document
 from preheat.services.identity.store import IdentityStore, Role, new_id
@@ -111,8 +113,21 @@ class StsProvider:
 
     def get_caller_identity(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         root = f"arn:aws:iam::{context.account_id}:root"
-        arn, user_id = self._store.session(context.access_key_id) or (root, context.account_id)
+        known = self._store.session(context.access_key_id) or self._function_session(context)
+        arn, user_id = known or (root, context.account_id)
         return {"UserId": user_id, "Account": context.account_id, "Arn": arn}
+
+    def _function_session(self, context: OperationContext) -> tuple[str, str] | None:
+        """(arn, user id) where a function calls with the credentials of its environment."""
+        session = role_session(context.http.header("x-amz-security-token") or "")
+        if session is None:
+            return None
+        role_arn, name = session
+        role_name = role_arn.rpartition("/")[2]
+        role = self._store.role(role_name)
+        made_up = hashlib.sha256(role_arn.encode()).hexdigest()[:16].upper()  # a function's role need not exist here
+        role_id = role.role_id if role is not None else f"AROA{made_up}"
+        return f"arn:aws:sts::{context.account_id}:assumed-role/{role_name}/{name}", f"{role_id}:{name}"
 
     def assume_role(self, context: OperationContext, params: dict[str, Any]) -> dict[str, Any]:
         arn, session_name = params["RoleArn"], params["RoleSessionName"]
