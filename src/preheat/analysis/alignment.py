@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from preheat.analysis.clocks import MOST_PAIRS, Clock, candidates, refine
+from preheat.analysis.clocks import MOST_PAIRS, NEAR_MS, Clock, candidates, refine, strangeness_ms
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,10 +34,26 @@ so it must only speak where the way back does not."""
 TOLERANCE_MS = 5.0
 """What rounding to milliseconds and logging leave between two clocks."""
 MOST_ALONE = 5000
+MOST_AT_ONCE = 1 << 20
+"""Pairs weighed together, for the memory that takes."""
 MOST_ODDS = 3.0
 """Logarithm of the best odds of a line that another pairing would give: the pairs as they stand are nearly the best."""
 CERTAIN = 0.7
 """A label less probable than this is "unknown"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The client's records, in ms: when each answer had come, how long it took, and how much of that setting the
+    connection up usually takes (0 but for first requests). No line knows of set-up, so that without it first requests
+    fit as others do; but it is a guess, and never makes a pair impossible."""
+
+    end_ms: Floats
+    response_ms: Floats
+    setup_ms: Floats
+
+    def at(self, places: Any) -> Sent:
+        return Sent(self.end_ms[places], self.response_ms[places], self.setup_ms[places])
 
 
 @dataclass(slots=True)
@@ -57,13 +73,16 @@ CLEAR = 10.0
 """How much likelier (logarithm, for the root of the number of requests) the pairs must be than with a wrong clock: one
 request's share scatters by about 2, so this is five standard deviations."""
 BLOCKS, BLOCK = 8, 1000
+SAME_MS = 500.0
+"""Clocks this near are one clock; users who wait in step repeat themselves after a second or more."""
 
 
-def match(end_ms: Floats, response_ms: Floats, log: Any, clock: Clock) -> Join:
+def match(sent: Sent, log: Any, clock: Clock) -> Join:
     """Pair requests with lines of `log` (a ServerLog): the pair that is best for both sides first, each used once."""
     import numpy as np
 
-    fit = _Fit(end_ms, response_ms, log, clock)
+    end_ms = sent.end_ms
+    fit = _Fit(sent, log, clock)
     request, line, cost = _pairs(fit)
     report = np.full(len(end_ms), -1, dtype=np.int64)
     taken = np.zeros(len(log), dtype=bool)
@@ -125,34 +144,34 @@ def _without_ties(chosen: Any, request: Any, line: Any) -> Any:
 class _Fit:
     """How well a request and a line fit. `usual`: logarithm of the usual time outside the function."""
 
-    end_ms: Floats
-    response_ms: Floats
+    sent: Sent
     log: Any
     clock: Clock
     usual: float = 0.0
 
     def differences(self, request: Any, line: Any) -> tuple[Floats, Floats, NDArray[np.bool_], NDArray[np.bool_]]:
-        """(way back, time outside the function, whether the environment began to start before the request, whether the
-        two can belong together) of each pair."""
+        """(way back, logarithm of the time outside the function and set-up, whether the environment began to start
+        before the request, whether the two can belong together) of each pair."""
         import numpy as np
 
-        end_ms, response_ms, log = self.end_ms[request], self.response_ms[request], self.log
+        sent, log = self.sent.at(request), self.log
+        end_ms, response_ms = sent.end_ms, sent.response_ms
         back = end_ms - self.clock.at(end_ms) - log.at_ms[line]
         carried = log.carried_ms[line]
         rest = response_ms - log.duration_ms[line] - carried
         # An environment may have been started ahead of its request: then only the handler must fit into the response.
         early = (rest < -TOLERANCE_MS) & (carried > 0) & (response_ms + TOLERANCE_MS >= log.duration_ms[line])
         possible = ((rest >= -TOLERANCE_MS) | early) & (np.abs(back) < max(12 * self.clock.spread_ms, 100.0))
-        return back, rest, early, possible
+        outside = np.log(np.maximum(np.maximum(rest - sent.setup_ms, 0.2 * rest), 0.5))
+        return back, outside, early, possible
 
     def cost(self, request: Any, line: Any) -> Floats:
         """Minus logarithm of a likelihood, infinite where the two cannot belong together. Both terms are Student's t
         with four degrees of freedom: a stray value must not outweigh everything else."""
         import numpy as np
 
-        back, rest, early, possible = self.differences(request, line)
+        back, outside, early, possible = self.differences(request, line)
         found = 2.5 * np.log1p((back / self.clock.spread_ms) ** 2 / 4)
-        outside = np.log(np.maximum(rest, 0.5))
         found += np.where(early, 4.0, 2.5 * np.log1p(((outside - self.usual) / REST_WIDTH) ** 2 / 4))
         return np.where(possible, found, np.inf)
 
@@ -161,15 +180,21 @@ def _pairs(fit: _Fit) -> tuple[Any, Any, Floats]:
     """(request, line, cost) of the pairs that can be; tells `fit` what is usual among them."""
     import numpy as np
 
-    end_ms, log = fit.end_ms, fit.log
+    end_ms, log = fit.sent.end_ms, fit.log
     expected = end_ms - fit.clock.at(end_ms)
     place = np.searchsorted(log.at_ms, expected)
-    requests, lines = [], []
+    found: list[tuple[Any, ...]] = []
+
+    def keep(request: Any, line: Any) -> None:
+        """Those of the pairs that can be: of a million requests all of them at once would be a gigabyte."""
+        back, outside, _, possible = fit.differences(request, line)
+        pairs = (request[possible].astype(np.int32), line[possible].astype(np.int32))
+        found.append((*pairs, back[possible], outside[possible]))
+
     for shift in range(-NEIGHBOURS, NEIGHBOURS):
         index = place + shift
         valid = np.flatnonzero((index >= 0) & (index < len(log)))
-        requests.append(valid)
-        lines.append(index[valid])
+        keep(valid, index[valid])
     order, cold = np.argsort(expected, kind="stable"), np.flatnonzero(log.is_cold)
     reach = min(CROWD, MOST_PAIRS // (2 * len(cold) + 1))
     middle = np.searchsorted(expected[order], log.at_ms[cold])
@@ -178,13 +203,17 @@ def _pairs(fit: _Fit) -> tuple[Any, Any, Floats]:
         valid = (index >= 0) & (index < len(order))
         request, line = order[index[valid]], cold[valid]
         new = np.abs(line - place[request] + 0.5) > NEIGHBOURS
-        requests.append(request[new])
-        lines.append(line[new])
-    request, line = np.concatenate(requests), np.concatenate(lines)
-    back, rest, _, possible = fit.differences(request, line)
-    request, line = request[possible], line[possible]
-    fit.usual = _usual(request, back[possible], np.log(np.maximum(rest[possible], 0.5)))
-    return request, line, fit.cost(request, line)
+        keep(request[new], line[new])
+    request, line, back, outside = (np.concatenate(column) for column in zip(*found, strict=True))
+    found.clear()
+    fit.usual = _usual(request, back, outside)
+    del back, outside
+    return request, line, np.concatenate([fit.cost(request[chunk], line[chunk]) for chunk in _chunks(len(request))])
+
+
+def _chunks(pairs: int) -> list[slice]:
+    """All pairs, so many of them together as memory should hold; one piece at least."""
+    return [slice(first, first + MOST_AT_ONCE) for first in range(0, max(pairs, 1), MOST_AT_ONCE)]
 
 
 def _usual(request: Any, back: Floats, rest: Floats) -> float:
@@ -224,42 +253,43 @@ def _cold(fit: _Fit, request: Any, line: Any, cost: Floats, report: Any) -> Floa
         """Of that pair; where one side is missing, or the two cannot be a pair, what a missing line costs."""
         return np.where((who >= 0) & (which >= 0), np.minimum(fit.cost(who, which), NOT_THERE), NOT_THERE)
 
-    own, other = report[request], owner[line]
-    now = cost_of(request, own) + np.where(other >= 0, cost_of(other, line), 0.0)
-    then = cost + np.where(other >= 0, cost_of(other, own), 0.0)
-    weight = np.where(own == line, 1.0, np.exp(np.minimum(now - then, MOST_ODDS)))
-    total = np.bincount(request, weights=weight, minlength=count)
-    cold = np.bincount(request, weights=weight * log.cold[line], minlength=count)
+    total, cold = np.zeros(count), np.zeros(count)
+    for chunk in _chunks(len(request)):
+        who, which = request[chunk], line[chunk]
+        own, other = report[who], owner[which]
+        now = cost_of(who, own) + np.where(other >= 0, cost_of(other, which), 0.0)
+        then = cost[chunk] + np.where(other >= 0, cost_of(other, own), 0.0)
+        weight = np.where(own == which, 1.0, np.exp(np.minimum(now - then, MOST_ODDS)))
+        total += np.bincount(who, weights=weight, minlength=count)
+        cold += np.bincount(who, weights=weight * log.cold[which], minlength=count)
     weighed: Floats = np.divide(cold, total, out=found, where=mixed & (total > 0))
     return weighed
 
 
-def join(end_ms: Floats, response_ms: Floats, log: Any, *, local: bool) -> Join | None:
+def join(sent: Sent, log: Any, *, local: bool) -> Join | None:
     """The best pairing over all plausible offsets, or None where the log and the requests have nothing in common.
 
     Offsets are tried on some blocks of the run where it is long, the best one is then used for all of it.
     """
     import numpy as np
 
-    tried = _blocks(end_ms)
-    some_end, some_response = end_ms[tried], response_ms[tried]
-    best: Join | None = None
-    for offset in candidates(end_ms, log.at_ms, ZONES_MS if local else SKEW_MS):
-        found = match(some_end, some_response, log, refine(some_end, log.at_ms, offset))
-        if best is None or _quality(found) > _quality(best):
-            best = found
+    tried = _blocks(sent.end_ms)
+    some = sent.at(tried)
+    clear = CLEAR * len(tried) ** 0.5
+    offsets = candidates(sent.end_ms, log.at_ms, ZONES_MS if local else SKEW_MS, local=local)
+    best = _best([match(some, log, refine(some.end_ms, log.at_ms, offset)) for offset in offsets], clear, local=local)
     if best is None:
         return None
     wrong = [
-        match(some_end, some_response, log, replace(best.clock, offset_ms=best.clock.offset_ms + shift)).gain
+        match(some, log, replace(best.clock, offset_ms=best.clock.offset_ms + shift)).gain
         for shift in (-7_321.0, 4_177.0, 11_903.0)
     ]
     chance = float(np.mean(wrong))
     matched = int((best.report >= 0).sum())
-    if matched < 0.3 * min(len(some_end), len(log)) or best.gain - chance < CLEAR * len(some_end) ** 0.5:
+    if matched < 0.3 * min(len(tried), len(log)) or best.gain - chance < clear:
         return None
-    if len(tried) < len(end_ms):
-        best = match(end_ms, response_ms, log, best.clock)
+    if len(tried) < len(sent.end_ms):
+        best = match(sent, log, best.clock)
     best.chance = chance / max(best.gain, 1e-9)
     return best
 
@@ -275,5 +305,23 @@ def _blocks(end_ms: Floats) -> NDArray[np.int64]:
     return np.concatenate([order[start : start + BLOCK] for start in starts])
 
 
-def _quality(found: Join) -> tuple[float, float]:
-    return found.gain, -found.clock.spread_ms
+def _best(found: list[Join], clear: float, *, local: bool) -> Join | None:
+    """The likeliest join. Where another offset does nearly as well (users in step, or a log of several such runs), the
+    only one of them that good clocks can have; None where that does not tell either."""
+    if not found:
+        return None
+    best = max(found, key=lambda each: (each.gain, -each.clock.spread_ms))
+    rivals = [each for each in found if each.gain > best.gain - clear and not _same(each, best)]
+    if not rivals:
+        return best
+    likely: list[Join] = []
+    for each in (best, *rivals):
+        is_near = strangeness_ms(each.clock.offset_ms, local=local) <= NEAR_MS
+        if is_near and not any(_same(each, other) for other in likely):
+            likely.append(each)
+    return likely[0] if len(likely) == 1 else None
+
+
+def _same(one: Join, other: Join) -> bool:
+    """Whether two joins are by the same clock, found from two sides."""
+    return abs(one.clock.offset_ms - other.clock.offset_ms) < SAME_MS

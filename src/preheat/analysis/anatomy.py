@@ -162,10 +162,15 @@ def log_lengths(study: Study, log: ServerLog, items: Sequence[LabelledRequest]) 
     known = report >= 0
     line = report[known]
     response_ms = np.array([item.request.response_ms for item in items if item.report >= 0])
-    server_ms = [or_zero(log.init_ms[line]), or_zero(log.restore_ms[line]), log.duration_ms[line]]
+    usual_ms = _usual_rest_ms(study, log)
+    beside_ms = np.maximum(response_ms - log.duration_ms[line], 0.0)
+    started_ms = [or_zero(log.init_ms[line]), or_zero(log.restore_ms[line])]
+    # A start that is longer than the response allows began before the request: it stood through the end of it at most.
+    room_ms = np.where(sum(started_ms) > beside_ms, np.maximum(beside_ms - usual_ms, 0.0), np.inf)
+    server_ms = [np.minimum(each, room_ms) for each in started_ms] + [log.duration_ms[line]]
     rest_ms = np.maximum(response_ms - sum(server_ms), 0.0)
     setup_ms = np.minimum(_setup_ms(study, [item for item in items if item.report >= 0]), rest_ms)
-    way_ms = np.minimum(rest_ms - setup_ms, _usual_rest_ms(study, log))
+    way_ms = np.minimum(rest_ms - setup_ms, usual_ms)
     columns = dict(zip((INIT, RESTORE, HANDLER), server_ms, strict=True))
     columns |= {SETUP: setup_ms, UNSEEN: rest_ms - setup_ms - way_ms, REST: way_ms}
     found = np.zeros((len(items), len(ORDER)))

@@ -21,6 +21,11 @@ MOST_DRIFT = 5e-3
 """Half a percent: no clock that a machine runs on is worse."""
 FEWEST_FOR_DRIFT = 8
 MOST_PAIRS = 2_000_000
+ZONE_MS = 900_000.0
+"""Time zones differ from UTC by whole quarters of an hour."""
+NEAR_MS = 10_000.0
+"""Clocks that are set over the network differ by less than this once their zones are taken off. A log that holds other
+runs too has many offsets at which it meets a run by chance: those that a good clock can have are tried besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +42,17 @@ class Clock:
         return self.offset_ms + self.drift * (client_ms - self.zero_ms)
 
 
-def candidates(end_ms: Floats, at_ms: Floats, reach_ms: float, count: int = 4) -> list[float]:
-    """Offsets (client minus log) at which the two series meet best, the best first; `at_ms` sorted."""
+def strangeness_ms(offset_ms: Any, *, local: bool) -> Any:
+    """How far an offset (a figure or an array) is from what two right clocks show: whole quarters of an hour where the
+    client's is a local one, else nothing."""
+    import numpy as np
+
+    return abs(offset_ms - ZONE_MS * np.round(offset_ms / ZONE_MS)) if local else abs(offset_ms)
+
+
+def candidates(end_ms: Floats, at_ms: Floats, reach_ms: float, *, local: bool, count: int = 4) -> list[float]:
+    """Offsets (client minus log) at which the two series meet best, first the best of all, then the best among those
+    that good clocks have; `at_ms` sorted."""
     import numpy as np
 
     start, stop = float(end_ms.min()) - reach_ms, float(end_ms.max()) + reach_ms
@@ -53,19 +67,30 @@ def candidates(end_ms: Floats, at_ms: Floats, reach_ms: float, count: int = 4) -
     client = np.bincount(((end_ms - first) / width).astype(np.int64), minlength=size).astype(float)
     server = np.bincount(((near - base) / width).astype(np.int64), minlength=size).astype(float)
     meets = np.fft.irfft(np.fft.rfft(client) * np.conj(np.fft.rfft(server)), size)
-    found: list[tuple[float, float]] = []
+    lags = np.arange(size, dtype=np.float64) * width
+    lags[lags >= size * width - (float(near.max()) - base) - 2 * width] -= size * width
+    offsets: Floats = lags + first - base
+    strange = strangeness_ms(offsets, local=local) > NEAR_MS
+    all_over: list[tuple[float, float]] = []
+    nearby: list[tuple[float, float]] = []
     for bins in (3, 15, 75):
-        found += _peaks(meets, bins, width, float(near.max()) - base, count)
+        score = _score(meets, bins)
+        nearby += _peaks(np.where(strange, -np.inf, score), bins, offsets, count)
+        all_over += _peaks(score, bins, offsets, count)
+    return [*_apart(all_over)[: 2 * count], *_apart(nearby)[:count]]
+
+
+def _apart(found: list[tuple[float, float]]) -> list[float]:
+    """The offsets of (score, offset), the best first, those left out that a better one stands beside."""
     best: list[float] = []
-    for _, lag in sorted(found, reverse=True):
-        offset = lag + first - base
+    for _, offset in sorted(found, reverse=True):
         if all(abs(offset - other) > 10 * BIN_MS for other in best):
             best.append(offset)
-    return best[: 2 * count]
+    return best
 
 
-def _peaks(meets: Floats, bins: int, width: float, log_span_ms: float, count: int) -> list[tuple[float, float]]:
-    """(how far above what is expected around it, offset) of the highest places after smoothing over `bins`."""
+def _score(meets: Floats, bins: int) -> Floats:
+    """How far the meetings at each offset, smoothed over `bins`, are above what is expected around it."""
     import numpy as np
 
     size = len(meets)
@@ -74,15 +99,20 @@ def _peaks(meets: Floats, bins: int, width: float, log_span_ms: float, count: in
     wide = 40 * bins
     totals = np.concatenate([[0.0], np.cumsum(np.concatenate([smooth[-wide:], smooth, smooth[:wide]]))])
     around = ((totals[2 * wide + 1 :] - totals[: -2 * wide - 1]) / (2 * wide + 1))[:size]
-    score = (smooth - around) / np.sqrt(around + 1)
-    lags = np.arange(size) * width
-    lags[lags >= size * width - log_span_ms - 2 * width] -= size * width
+    score: Floats = (smooth - around) / np.sqrt(around + 1)
+    return score
+
+
+def _peaks(score: Floats, bins: int, offsets: Floats, count: int) -> list[tuple[float, float]]:
+    """(score, offset) of the highest places. Changes `score`."""
+    import numpy as np
+
     found = []
     for _ in range(count):
         place = int(np.argmax(score))
         if not np.isfinite(score[place]) or score[place] <= 0:
             break
-        found.append((float(score[place]), float(lags[place])))
+        found.append((float(score[place]), float(offsets[place])))
         score[max(place - 4 * bins, 0) : place + 4 * bins + 1] = -np.inf
     return found
 

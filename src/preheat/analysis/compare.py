@@ -75,14 +75,25 @@ def _differences(first: Study, other: Study, run: dict[str, Any]) -> dict[str, A
     for name, labels in POPULATIONS.items():
         found[name] = statistics.difference(first.times_ms(*labels), other.times_ms(*labels))
     found["all_ms"] = statistics.difference(first.answered[1], other.answered[1])
-    for name, labels in (("cold_share", POPULATIONS["cold_ms"]), ("met_share", POPULATIONS["met_ms"])):
-        sides = [
-            (sum(study.counts[label] for label in labels), study.counts.total())
-            for study in (first, other)
-            if study.label_method != "none"
-        ]
-        found[name] = statistics.share_difference(*sides) if len(sides) == 2 else None
+    for name, key in (("cold_share", "cold_ms"), ("met_share", "met_ms")):
+        found[name] = _share_difference(first, other, POPULATIONS[key])
     return found
+
+
+def _share_difference(first: Study, other: Study, labels: Sequence[Label]) -> dict[str, Any] | None:
+    """The difference of the labels' shares; None where the requests of which it is not known could turn it round."""
+    if "none" in (first.label_method, other.label_method):
+        return None
+    parts, opens, wholes = [], [], []
+    for study in (first, other):
+        parts.append(sum(study.counts[label] for label in labels))
+        opens.append(study.counts[Label.UNKNOWN] + study.counts[Label.UNMATCHED])
+        wholes.append(study.counts.total())
+    least = [part / max(whole, 1) for part, whole in zip(parts, wholes, strict=True)]
+    most = [share + open_ / max(whole, 1) for share, open_, whole in zip(least, opens, wholes, strict=True)]
+    if any(opens) and most[0] >= least[1] and most[1] >= least[0]:
+        return None
+    return statistics.share_difference((parts[0], wholes[0]), (parts[1], wholes[1]))
 
 
 def lines(comparison: dict[str, Any]) -> list[str]:
@@ -104,6 +115,8 @@ def table(comparison: dict[str, Any]) -> list[tuple[str, list[str]]]:
     rows.append(("failed", [f"{sum(run['failed'].values()):,}" for run in runs]))
     rows.append(("cold", [_counted(run, "cold") for run in runs]))
     rows.append(("warm, but waited", [_counted(run, "warm_waited") for run in runs]))
+    if any(run["unknown"] + run["unmatched"] for run in runs):
+        rows.append(("cold or warm not known", [f"{run['unknown'] + run['unmatched']:,}" for run in runs]))
     timed = [("cold", "cold_ms"), ("met a cold start", "met_ms"), ("warm", "warm_ms"), ("all", "all_ms")]
     if not any(run["waited_ms"]["n"] for run in runs):
         timed.remove(("met a cold start", "met_ms"))

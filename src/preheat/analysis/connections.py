@@ -116,11 +116,11 @@ def _mark(first: NDArray[np.bool_], starts: NDArray[np.float64], ramp: Ramp) -> 
     """The requests sent nearest after each second of the ramp, as many as it starts users then."""
     import numpy as np
 
-    users, per_s = 0, max(ramp.per_s, 1e-6)
-    batch = 0
+    users, batch, per_s = 0, 0, max(ramp.per_s, 1e-6)
     while users < ramp.users and batch < 100_000:
-        at_s = ramp.start_s + (batch if per_s >= 1 else batch / per_s)
-        wanted = int(min(ramp.users - users, max(round(per_s), 1)))
+        single = ramp.spread or per_s < 1
+        at_s = ramp.start_s + (batch / per_s if single else batch)
+        wanted = 1 if single else int(min(ramp.users - users, round(per_s)))
         near = np.flatnonzero((starts >= at_s - EARLY_S) & (starts <= at_s + LATE_S) & ~first)
         chosen = near[np.argsort(np.abs(starts[near] - at_s), kind="stable")[:wanted]]
         first[chosen] = True

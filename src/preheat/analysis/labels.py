@@ -64,13 +64,16 @@ class LabelledRequest(msgspec.Struct, frozen=True, gc=False):
     """Of the label to be right; 1 by request id, 0 where nothing is claimed."""
     failed: bool = False
     """The function answered with an error or did not answer in time."""
+    ready: bool = False
+    """Without a journal: its response time has no room for the initialisation that its REPORT line shows, so that the
+    environment had been started before, for a request that another one then took, or ahead of any."""
 
     @property
     def waited(self) -> bool:
         """Whether it stood before the function, be it for its own cold start or for a busy environment. Where no
-        journal tells, a cold request did: environments started ahead are rare (and none starts for nothing here)."""
+        journal tells, a cold request did unless it was `ready`."""
         if self.invocation is None:
-            return self.label in (Label.COLD, Label.WARM_WAITED)
+            return self.label in (Label.COLD, Label.WARM_WAITED) and not self.ready
         return self.invocation.wait_ms > WAITED_MS
 
     @property

@@ -14,7 +14,8 @@ SURE = 0.9
 
 def pair_leftovers(found: Join, end_ms: Any, response_ms: Any, log: Any) -> None:
     """Give each request without a line the one free line whose invocation lies wholly within its time, if there is just
-    one such line, and no other such request for it. Changes `found`; arrays are in ms, `log` is a ServerLog."""
+    one such line, and no other such request for it; so many requests as there are such lines for them, all warm, get
+    those in turn. Changes `found`; arrays are in ms, `log` is a ServerLog."""
     import numpy as np
 
     alone = np.flatnonzero(found.report < 0)
@@ -37,6 +38,17 @@ def pair_leftovers(found: Join, end_ms: Any, response_ms: Any, log: Any) -> None
     for request, line in np.argwhere(single).tolist():
         found.report[alone[request]] = lines[line]
         found.cold[alone[request]] = 0.5 + (float(log.cold[lines[line]]) - 0.5) * (2 * SURE - 1)
+        free[lines[line]] = False
+    still = found.report[alone] < 0
+    fits &= still[:, None] & free[lines][None, :]
+    for request in np.argsort(ends).tolist():
+        places = np.flatnonzero(fits[request])
+        rivals = np.flatnonzero(fits[:, places].any(axis=1))
+        if len(places) < 2 or len(places) != len(rivals) or log.is_cold[lines[places]].any():
+            continue
+        for rival, place in zip(rivals[np.argsort(ends[rivals])].tolist(), places.tolist(), strict=True):
+            found.report[alone[rival]], found.cold[alone[rival]] = lines[place], 1 - SURE
+        fits[rivals], fits[:, places] = False, False
 
 
 def doubt_by_cold_lines(found: Join, end_ms: Any, response_ms: Any, log: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from preheat.analysis.alignment import CERTAIN, join
+from preheat.analysis.alignment import CERTAIN, Sent, join
 from preheat.analysis.clocks import Clock
 from preheat.analysis.connections import Setup
 from preheat.analysis.labels import Label, LabelledRequest, Method, refusal
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
+READY_SHARE = 0.1
+"""A response that leaves less than this of an initialisation beside its handler did not stand through it."""
 EDGE_MS = 2000.0
 """Lines this close to the run's first and last request still count as its time."""
 
@@ -74,15 +76,14 @@ def _by_time(
         return None
     end_ms = np.array([requests[index].end_s * 1000 for index in open_])
     response_ms = np.array([requests[index].response_ms for index in open_])
-    if setup.times_ms and setup.first is not None:  # no line knows of set-up: without it, first requests fit as others
-        usual_ms = np.where(setup.first[open_], float(np.median(setup.times_ms)), 0.0)
-        response_ms = np.maximum(response_ms - usual_ms, 0.2 * response_ms)
-    found = join(end_ms, response_ms, log, local=local)
+    setup_ms = np.zeros(len(open_))
+    if setup.times_ms and setup.first is not None:
+        setup_ms[setup.first[open_]] = float(np.median(setup.times_ms))
+    found = join(Sent(end_ms, response_ms, setup_ms), log, local=local)
     if found is None:
         return None
-    measured_ms = np.array([requests[index].response_ms for index in open_])
-    pair_leftovers(found, end_ms, measured_ms, log)
-    doubt_by_cold_lines(found, end_ms, measured_ms, log)
+    pair_leftovers(found, end_ms, response_ms, log)
+    doubt_by_cold_lines(found, end_ms, response_ms, log)
     line, cold = np.full(len(requests), -1, dtype=np.int64), np.zeros(len(requests))
     line[open_], cold[open_] = found.report, found.cold
     labelled = _labelled(requests, line, cold, log, Method.LOG_JOIN)
@@ -96,11 +97,15 @@ def _labelled(
     """`line` holds each request's REPORT line or -1, `cold` its probability of cold."""
     import numpy as np
 
-    is_cold, failed = log.is_cold[line], log.status[line] != OK
+    # A handler's exception leaves no Status in its REPORT line: the answer shows it, as the line shows that it ran.
+    answered_badly = np.array([request.status >= 500 for request in requests], dtype=bool)
+    is_cold, failed = log.is_cold[line], (log.status[line] != OK) | answered_badly
     sure = np.where(is_cold, cold, 1 - cold)
-    columns = (line.tolist(), cold.tolist(), sure.tolist(), is_cold.tolist(), failed.tolist())
+    beside_ms = np.array([request.response_ms for request in requests]) - log.duration_ms[line]
+    ready = is_cold & (beside_ms < READY_SHARE * log.carried_ms[line])
+    columns = (line.tolist(), cold.tolist(), sure.tolist(), is_cold.tolist(), failed.tolist(), ready.tolist())
     labelled = []
-    for request, place, chance, probability, met_cold, has_failed in zip(requests, *columns, strict=True):
+    for request, place, chance, probability, met_cold, has_failed, was_ready in zip(requests, *columns, strict=True):
         if place < 0:
             label = refusal(request)
             known = Label.UNMATCHED if label is None else label
@@ -110,7 +115,7 @@ def _labelled(
             labelled.append(LabelledRequest(request, Label.UNKNOWN, None, place, method, doubt, has_failed))
         else:
             label = Label.COLD if met_cold else Label.FAILED_IN_FUNCTION if has_failed else Label.WARM
-            labelled.append(LabelledRequest(request, label, None, place, method, probability, has_failed))
+            labelled.append(LabelledRequest(request, label, None, place, method, probability, has_failed, was_ready))
     return labelled
 
 

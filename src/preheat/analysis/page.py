@@ -137,9 +137,19 @@ def _sample(study: Study) -> list[tuple[str, str]]:
     info = study.folder.info
     sample = info.get("sample")
     if not isinstance(sample, dict):
-        sample = {"response": study.folder.first_text, "log_events": study.log.events if study.log else None}
+        sample = {"response": study.folder.first_text, "log_events": _events(study)}
     headings = (("request", "Request"), ("response", "Answer"), ("log_events", "Log events"))
     return [(heading, _text(sample[key])) for key, heading in headings if sample.get(key)]
+
+
+def _events(study: Study) -> list[str] | None:
+    """The log lines of one invocation; none where the log holds other runs too and they are of one of those."""
+    log = study.log
+    if log is None or study.use is None or log.request_ids is None or not log.events:
+        return log.events if log is not None else None
+    ours = (log.request_ids[item.report] for item in study.labelled if item.report >= 0)
+    text = "\n".join(log.events)
+    return log.events if any(request_id and request_id in text for request_id in ours) else None
 
 
 def _text(value: Any) -> str:

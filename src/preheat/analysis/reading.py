@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from preheat.analysis.labels import Label
 from preheat.analysis.study import Study
-from preheat.analysis.words import Anatomies, Summary, count, duration, how_setup, mean_parts, percent
+from preheat.analysis.words import Anatomies, Summary, count, duration, how_setup, mean_parts, none_reached, percent
 
 
 def explanation(study: Study, summary: Summary, anatomies: Anatomies) -> list[str]:
     """The paragraphs that this run's figures have something to say in."""
     if not summary["requests"]:
         return ["The run holds no requests, so there is nothing to read from it."]
+    if none_reached(summary):
+        told = "Every request was refused before it reached the function: what made some of them slow is no cold start."
+        return [text for text in (told, _about_setup(summary)) if text]
     if summary["label_method"] == "none":
         return [
             "Neither a journal nor a log of the function could be used, and these response times alone do not tell a "
@@ -92,6 +95,8 @@ def _about_phase(study: Study, summary: Summary) -> str:
     if not summary["cold"] + summary["warm"] + summary["failed_in_function"]:
         what = "is known to have reached" if summary["unmatched"] else "reached"
         return f"No request {what} the function, so nothing here says what a cold start costs."
+    if summary["last_cold_s"] is None and summary["unknown"] + summary["unmatched"]:
+        return "No request is known to have been cold, but not of every request is it known."
     if summary["last_cold_s"] is None:
         return "No environment started for a request of this run: all that served had served before."
     last_s = summary["last_cold_s"]

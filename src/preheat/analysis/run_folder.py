@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from gzip import BadGzipFile
 from pathlib import Path
 from typing import Any
 
 from preheat.analysis.inputs.locust_log import Ramp
 from preheat.analysis.inputs.locust_tables import LocustTables, combined
+from preheat.analysis.inputs.refusals import UNRELATED
 from preheat.analysis.inputs.sniff import Kind, Source, open_source
 from preheat.analysis.inputs.text import open_bytes, read_bytes
 from preheat.analysis.journal import Journal, parse_journal
@@ -50,6 +53,10 @@ class RunFolder:
     """What `tables_read`, one for each file, tell together."""
     tables_read: list[LocustTables] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    """Of each file that was given and says nothing of a run: its name and why."""
+    locust_logs: int = 0
+    """How many logs of Locust's there were."""
     interrupted: bool = False
     """A Locust log that says how it began but not that it ended."""
     first_text: str = ""
@@ -97,14 +104,30 @@ def read_inputs(paths: Sequence[Path], home: Path) -> RunFolder:
         if not path.exists():
             raise PreheatError(f"{path} is not a run's folder: no such file or directory", USAGE)
         for file in sorted(_files(path)) if path.is_dir() else [path]:
-            source = open_source(file)
-            _take(run, file, source, logs, rows, journals)
+            try:
+                source = open_source(file)
+                _take(run, file, source, logs, rows, journals)
+            except (EOFError, BadGzipFile, zlib.error):
+                raise PreheatError(f"{file} is a gzip file that is broken or cut off: fetch it again", USAGE) from None
+            if source.reason and not (path.is_dir() and source.reason == UNRELATED):
+                run.unread.append(f"{file} {source.reason}")
     _settle(run, rows, journals, logs)
     if not run.sources:
+        if run.unread:
+            raise PreheatError("; ".join(run.unread), USAGE)
         where = ", ".join(map(str, paths))
         what = "it has no requests.csv, no log of Locust's and no log of a function's"
         raise PreheatError(f"{where} is not a run's folder: {what}", USAGE)
+    _check_tables(run)
     return run
+
+
+def _check_tables(run: RunFolder) -> None:
+    """Locust's lists of failures and exceptions are no run: they do not say how many requests there were."""
+    known = run.table.rows or run.journal is not None or run.log is not None or run.info or run.ramps or run.users
+    if run.tables_read and run.tables.requests is None and not known and "requests.csv" not in run.sources:
+        text = "lists failures or exceptions only: give the run's log, _stats.csv or HTML report as well"
+        raise PreheatError(f"{', '.join(run.sources)} {text}", USAGE)
 
 
 def _files(folder: Path, depth: int = 0) -> Iterable[Path]:
@@ -153,6 +176,7 @@ def _take(
     elif source.tables is not None:
         run.tables_read.append(source.tables)
     elif source.locust is not None:
+        run.locust_logs += 1
         run.ramps += source.locust.ramps
         run.incomplete += source.locust.incomplete
         run.without_status += source.locust.without_status

@@ -89,7 +89,7 @@ def _requests(study: Study) -> tuple[int, dict[str, int]]:
     tables = study.folder.tables
     failures = tables.failures or 0
     known = tables.failed if sum(tables.failed.values()) == failures else {}
-    return tables.requests or 0, known or ({"0": failures} if failures else {})
+    return tables.requests or 0, known or ({"unknown": failures} if failures else {})
 
 
 def _unmatched_rows(study: Study) -> list[dict[str, Any]]:

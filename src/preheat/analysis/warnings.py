@@ -24,6 +24,7 @@ def find_warnings(study: Study) -> list[Warning_]:
 
 def _input_warnings(study: Study) -> Found:
     folder, found = study.folder, []
+    found += [("not-read", f"{each}.") for each in folder.unread]
     if folder.table.torn:
         found.append(("torn-row", "The last row of requests.csv is cut off: the run was stopped while writing it."))
     if folder.table.bad_rows:
@@ -42,7 +43,10 @@ def _input_warnings(study: Study) -> Found:
             text = "There are only Locust's aggregates and no single request: cold and warm cannot be told apart."
             found.append(("aggregates-only", text))
         else:
-            found.append(("no-requests", "The run has no requests."))
+            text = "The run has no requests."
+            if folder.locust_logs:
+                text = "Locust's log has no line `Response time: … ms`: the locustfile must log one for each response."
+            found.append(("no-requests", text))
     elif study.labelled and (folder.tables.requests or 0) - len(study.labelled) > 2:
         text = f"Locust counted {folder.tables.requests:,} requests, {len(study.labelled):,} of them stand one by one."
         found.append(("requests-missing", text))
@@ -88,7 +92,7 @@ def _log_warnings(study: Study) -> Found:
     if log is None or not study.labelled or study.accounting is not None:
         return []
     if use is None:
-        text = f"None of the {len(log):,} REPORT lines could be joined to the requests: is it the log of another run?"
+        text = f"None of the {len(log):,} REPORT lines could be joined to the requests: {_why(log)}"
         return [("log-not-joined", text)]
     found = []
     if use.left_over:
@@ -97,6 +101,15 @@ def _log_warnings(study: Study) -> Found:
     if use.clock is not None and abs(use.clock.drift) > 1e-4:
         found.append(("clock-drift", f"The two clocks drift apart by {use.clock.drift * 1e6:,.0f} parts in a million."))
     return found
+
+
+def _why(log: ServerLog) -> str:
+    """What keeps a log from being joined."""
+    if log.untimed:
+        return "they need their times, to the millisecond."
+    if not (log.at_ms % 1000).any():
+        return "their times are whole seconds, as `aws logs tail --format short` prints them; export milliseconds."
+    return "is it the log of another run, or of several that look alike?"
 
 
 def _model_warnings(study: Study) -> Found:

@@ -43,6 +43,8 @@ def headline(summary: Summary) -> str:
     cold, warm, waited = summary["cold_ms"], summary["warm_ms"], summary["waited_ms"]
     if not summary["requests"]:
         return "No requests were sent"
+    if none_reached(summary):
+        return f"Not one of {count(summary['requests'], 'request')} reached the function: nothing was cold"
     if summary["label_method"] == "none":
         return (
             f"{count(summary['requests'], 'request')}, median {_median(summary['all_ms'])}; cold or warm is not known"
@@ -60,6 +62,12 @@ def headline(summary: Summary) -> str:
     elif waited["n"]:
         parts.append(f"warm requests {duration(waited['p50'])} (median, all of them waited)")
     return "; ".join(parts)
+
+
+def none_reached(summary: Summary) -> bool:
+    """Whether every request of a run without journal or log was refused before it could reach the function."""
+    refused = summary["failed_before_function"] + summary["throttled"]
+    return bool(summary["label_method"] == "none" and 0 < refused == summary["requests"])
 
 
 def _cold_headline(number: int, cold: Mapping[str, Any]) -> str:
@@ -103,8 +111,13 @@ def _line_run(study: Study, summary: Summary) -> str:
     if isinstance(users, int) and users:
         text += f" from {count(users, 'user')}"
     if summary["requests"]:
-        text += f" in {summary['span_s']:.0f} s; {summary['ok']:,} ok, {sum(summary['failed'].values()):,} failed"
+        text += f" in {_span(summary['span_s'])}" if summary["span_s"] else ""
+        text += f"; {summary['ok']:,} ok, {sum(summary['failed'].values()):,} failed"
     return text + "."
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 9.5 else f"{seconds:.1f} s"
 
 
 def _line_cold(summary: Summary) -> str:
@@ -216,9 +229,10 @@ def how_setup(summary: Summary) -> str:
 def _line_failed(summary: Summary) -> str:
     if not summary["failed"]:
         return ""
+    said = {"0": "without an answer", "unknown": "with a status that the tables do not tell"}
+    said |= {"error": "with an error", "timeout": "by time-out"} if summary["times"] == "server" else {}
     by_status = ", ".join(
-        f"{number:,} {'without an answer' if status == '0' else 'with status ' + status}"
-        for status, number in summary["failed"].items()
+        f"{number:,} {said.get(status, 'with status ' + status)}" for status, number in summary["failed"].items()
     )
     where = [
         f"{summary[key]:,} {text}"
@@ -235,6 +249,8 @@ def _line_failed(summary: Summary) -> str:
 def _line_method(summary: Summary) -> str:
     if not summary["requests"]:
         return ""
+    if none_reached(summary):
+        return "No request reached the function, so none was cold and none warm."
     if summary["label_method"] == "none":
         return "Nothing tells cold from warm here, so both are unknown: nothing is guessed."
     if summary["label_method"] == "latency-model":

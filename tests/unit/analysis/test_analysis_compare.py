@@ -109,3 +109,20 @@ def test_differences_of_shares_agree_with_chance(first: tuple[int, int], other: 
     )
     assert np.mean((draws >= low) & (draws <= high)) == pytest.approx(0.95, abs=0.05)
     assert share_difference((0, 0), other) is None
+
+
+def test_shares_that_the_unknown_requests_could_turn_round_are_not_compared(tmp_path: Path) -> None:
+    """One run has cold requests, the other may have as many among those that nothing is known of."""
+    for name, case in (("a", {"users": 60}), ("b", {"init_ms": None, "rtt_ms": 250.0, "users": 60})):
+        run = make_aws_run(seed=2, run_time_s=15, **case)
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "locust.txt").write_text(run.locust_log())
+    _, found = load_runs([tmp_path / "a", tmp_path / "b"])
+    first, other = found["runs"]
+    assert first["cold"] > 0
+    assert other["cold"] == 0
+    assert other["unknown"] >= first["cold"]
+    assert found["differences"][0]["cold_share"] is None
+    printed = "\n".join(lines(found))
+    assert "of the requests are cold" not in printed
+    assert "cold or warm not known" in printed

@@ -66,3 +66,16 @@ def test_two_requests_for_one_line_get_none() -> None:
     found = Join(Clock(0.0, 0.0, 0.0, 3.0), np.array([-1, -1]), np.array([0.5, 0.5]), 0.0)
     pair_leftovers(found, np.array([2000.0, 2100.0]), np.array([1500.0, 1500.0]), log_of((1000.0, 50.0)))
     assert found.report.tolist() == [-1, -1]
+
+
+def test_as_many_requests_as_warm_lines_for_them_get_one_each() -> None:
+    """Three users whose answers a busy client noted together, late: which line is whose is open, that each was warm is
+    not. A fourth request, whose line is lost, leaves them all without one."""
+    lines = log_of((1000.0, 50.0), (1010.0, 50.0), (1020.0, 50.0))
+    found = Join(Clock(0.0, 0.0, 0.0, 3.0), np.full(3, -1), np.full(3, 0.5), 0.0)
+    pair_leftovers(found, np.array([2020.0, 2000.0, 2010.0]), np.full(3, 1500.0), lines)
+    assert found.report.tolist() == [2, 0, 1]
+    assert found.cold.tolist() == pytest.approx([1 - SURE] * 3)
+    found = Join(Clock(0.0, 0.0, 0.0, 3.0), np.full(4, -1), np.full(4, 0.5), 0.0)
+    pair_leftovers(found, np.array([2020.0, 2000.0, 2010.0, 2030.0]), np.full(4, 1500.0), lines)
+    assert found.report.tolist() == [-1] * 4

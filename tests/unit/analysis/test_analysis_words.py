@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import synthetic
 from analysis_cases import Case
+from synthetic_aws import make_aws_run
 
 from preheat.analysis import words
 from preheat.analysis.anatomy import cold_anatomies
@@ -125,3 +126,39 @@ def test_the_answer_about_ecr_is_that_of_the_run(cases: dict[str, Case], facts: 
     study = replace(case.study, folder=replace(case.study.folder, info={**known, **facts}))
     (answer,) = [text for question, text in answers(study, case.summary, case.anatomies) if "ECR" in question]
     assert answer.endswith(said)
+
+
+def told(path: Path) -> tuple[str, str, str]:
+    """(headline, the lines, the explanation) of what lies in a folder."""
+    study = load_study(path)
+    summary = summarise(study, {})
+    lines = words.ten_lines(study, summary, cold_anatomies(study))
+    return words.headline(summary), "\n".join(lines), "\n".join(explanation(study, summary, cold_anatomies(study)))
+
+
+def test_a_run_that_was_refused_as_a_whole_is_not_called_unknown(tmp_path: Path) -> None:
+    run = make_aws_run(seed=1, refused=True, users=10, run_time_s=15)
+    (tmp_path / "locust.txt").write_text(run.locust_log())
+    headline, lines, text = told(tmp_path)
+    assert headline == f"Not one of {len(run.sent)} requests reached the function: nothing was cold"
+    assert "No request reached the function, so none was cold and none warm." in lines
+    assert "unknown" not in lines + text
+    assert "refused before it reached the function" in text
+
+
+def test_what_is_not_known_of_a_run_is_not_denied(tmp_path: Path) -> None:
+    run = make_aws_run(seed=1, init_ms=None, users=10, run_time_s=15)
+    (tmp_path / "locust.txt").write_text(run.locust_log())
+    assert "No environment started" not in told(tmp_path)[2]
+    (tmp_path / "insights.csv").write_text(run.insights_csv())
+    assert "No environment started" in told(tmp_path)[2]
+
+
+def test_failures_of_a_table_without_their_status_are_not_called_unanswered(tmp_path: Path) -> None:
+    (tmp_path / "t_stats.csv").write_text("Type,Name,Request Count,Failure Count\n,Aggregated,300,25\n")
+    lines = told(tmp_path)[1]
+    assert "the function: 300 requests; 275 ok, 25 failed." in lines
+    assert "Failed: 25 with a status that the tables do not tell." in lines
+    errors = "POST,/x,\"ConnectionRefusedError(111, 'Connection refused')\",20\nPOST,/x,CatchResponseError('bad'),5\n"
+    (tmp_path / "t_failures.csv").write_text(f"Method,Name,Error,Occurrences\n{errors}")
+    assert "20 without an answer, 5 with a status that the tables do not tell" in told(tmp_path)[1]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from preheat.analysis.inputs import cloudwatch_text
 from preheat.analysis.inputs.lambda_lines import Event
 from preheat.analysis.inputs.text import epoch_ms
 
@@ -18,18 +19,19 @@ TIMES = ("@timestamp", "timestamp", "time", "eventtime", "date")
 MESSAGES = ("@message", "message", "log", "event")
 STREAMS = ("@logstream", "logstreamname", "logstream", "log_stream", "stream")
 _FIGURES = ("@duration", "@billedduration")
-_LINE = re.compile(
-    r"^(?:(?P<at>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?|\d{13})\s+)?"
-    r"(?:(?P<stream>\d{4}/\d\d/\d\d/\[[^\]\s]*\]\w+)\s+)?"
-    r"(?P<message>(?:REPORT RequestId|INIT_REPORT Init|START RequestId|END RequestId|INIT_START|RESTORE_|\{).*)$"
-)
+LONGEST = 4 << 20
+"""Characters of a message: an event has up to 1 MB (docs.aws.amazon.com/AmazonCloudWatch, "CloudWatch Logs quotas"),
+more than Python's csv takes unless told."""
+_DECODER = json.JSONDecoder()
+_PREAMBLE = re.compile(r"\A\ufeff?(?:sep=.|#TYPE [^\n]*)\n")
+"""What Excel and PowerShell write above a CSV's header."""
+_LAMBDAS = re.compile(r"\s*(?:(?:INIT_)?REPORT |(?:INIT_)?START |END RequestId: |RESTORE_)|.*\"platform\\.", re.DOTALL)
 _KNOWN = re.compile(r'REPORT RequestId: |INIT_REPORT Init|START RequestId: |"platform\.(?:report|start|init)')
 
 
 def looks_like(text: str) -> bool:
     """Whether the text holds log events of a function, in any of the forms."""
-    head = text[:4000]
-    first = head.lstrip("\ufeff").split("\n", 1)[0].lower()
+    first = _PREAMBLE.sub("", text[:4000]).lstrip("\ufeff").split("\n", 1)[0].lower()
     names = {name.strip(' "').lower() for name in re.split("[,;\t]", first)}
     if names & set(TIMES) and names & {*MESSAGES, *_FIGURES} and "user count" not in names:
         return True
@@ -38,7 +40,7 @@ def looks_like(text: str) -> bool:
 
 def read(text: str) -> tuple[list[Event], int]:
     """(events, rows that could not be read)."""
-    text = text.lstrip("\ufeff")
+    text = _PREAMBLE.sub("", text).lstrip("\ufeff")
     head = text[:1].strip() or text.lstrip()[:1]
     if head in ("{", "["):
         return _json(text)
@@ -49,20 +51,26 @@ def read(text: str) -> tuple[list[Event], int]:
         return _csv(text, names, delimiter)
     if re.match(r'"?\d{13}"?,', first):
         return _csv("timestamp,message\n" + text, ["timestamp", "message"], ",")
-    return list(_lines(text)), 0
+    return list(cloudwatch_text.events(text)), 0
 
 
 def _csv(text: str, names: list[str], delimiter: str) -> tuple[list[Event], int]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    before = csv.field_size_limit(LONGEST)
+    try:
+        return _rows(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), names)
+    finally:
+        csv.field_size_limit(before)
+
+
+def _rows(reader: Iterator[list[str]], names: list[str]) -> tuple[list[Event], int]:
     next(reader, None)
     at = _column(names, TIMES)
     message, stream = _column(names, MESSAGES), _column(names, STREAMS)
     events: list[Event] = []
     bad = 0
-    rows = iter(reader)
     while True:
         try:
-            row = next(rows)
+            row = next(reader)
         except StopIteration:
             return events, bad
         except csv.Error:
@@ -72,8 +80,8 @@ def _csv(text: str, names: list[str], delimiter: str) -> tuple[list[Event], int]
             continue
         at_ms = epoch_ms(row[at]) if at is not None and at < len(row) else None
         words = row[message] if message is not None and message < len(row) else _from_figures(names, row)
-        if at_ms is None and _KNOWN.search(words) is None:
-            bad += at_ms is None
+        if at_ms is None and _LAMBDAS.match(words) is None:
+            bad += not words  # a handler's own line without a time is of no use, but can be read
             continue
         name = row[stream] if stream is not None and stream < len(row) else ""
         events.append(Event(math.nan if at_ms is None else at_ms, words, name))
@@ -112,61 +120,68 @@ def _json(text: str) -> tuple[list[Event], int]:
     events: list[Event] = []
     bad = 0
     for line in text.split("\n"):
-        if not line.strip():
-            continue
-        try:
-            events += _document(json.loads(line))
-        except ValueError:
-            found = list(_lines(line))
-            events += found
-            bad += not found
+        rest = line.strip()
+        while rest:  # Firehose writes one document behind the other
+            try:
+                document, end = _DECODER.raw_decode(rest)
+            except ValueError:
+                found = list(cloudwatch_text.events(rest))
+                events += found
+                bad += not found
+                break
+            events += _document(document)
+            rest = rest[end:].lstrip()
     return events, bad
 
 
-def _document(data: Any) -> Iterator[Event]:
+def _document(data: Any, stream: str = "") -> Iterator[Event]:
     if isinstance(data, list):
         if data and all(isinstance(item, dict) and "field" in item for item in data):
             data = {str(item["field"]): item.get("value", "") for item in data}  # a row of a Logs Insights result
+        elif (row := _row(data)) is not None:
+            yield row
+            return
         else:
             for item in data:
-                yield from _document(item)
+                yield from _document(item, stream)
             return
+    if isinstance(data, str) and _LAMBDAS.match(data):
+        yield Event(math.nan, data, stream)
     if not isinstance(data, dict):
         return
     inner = next((data[key] for key in ("events", "logEvents", "results", "payload") if key in data), None)
     if isinstance(inner, list):
         for item in inner:
-            yield from _document(item)
+            yield from _document(item, str(data.get("logStream", "")))
         return
     if str(data.get("type", "")).startswith("platform."):
-        yield Event(epoch_ms(str(data.get("time", ""))) or math.nan, json.dumps(data, ensure_ascii=False))
+        yield Event(epoch_ms(str(data.get("time", ""))) or math.nan, json.dumps(data, ensure_ascii=False), stream)
         return
-    yield from _event(data)
+    yield from _event(data, stream)
 
 
-def _event(data: Mapping[str, Any]) -> Iterator[Event]:
+def _row(values: list[Any]) -> Event | None:
+    """The event in the cells of `--query 'events[].[timestamp,message]'`, in any order; None where it is no such
+    row."""
+    if len(values) > 4 or not all(isinstance(value, str | int | float) for value in values):
+        return None
+    times = [at_ms for value in values if (at_ms := epoch_ms(str(value))) is not None]
+    words = [value for value in values if isinstance(value, str) and _LAMBDAS.match(value)]
+    return Event(times[0], words[0]) if len(times) == 1 and len(words) == 1 else None
+
+
+def _event(data: Mapping[str, Any], stream: str) -> Iterator[Event]:
     lower = {key.lower(): value for key, value in data.items()}
     at = next((lower[name] for name in TIMES if name in lower), "")
     message = next((lower[name] for name in MESSAGES if name in lower), None)
     if message is None:
         names = [name for name in lower if name.startswith("@")]
         message = _from_figures(names, [str(lower[name]) for name in names])
-    stream = next((str(lower[name]) for name in STREAMS if name in lower), "")
+    if not message and (row := _row(list(data.values()))) is not None:  # under names of somebody's own
+        yield row
+        return
+    stream = next((str(lower[name]) for name in STREAMS if name in lower), stream)
     words = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
     if words:
         at_ms = epoch_ms(str(at))
         yield Event(math.nan if at_ms is None else at_ms, words, stream)
-
-
-def _lines(text: str) -> Iterator[Event]:
-    """Text: a line of Lambda's, with the time and the stream before it where the tool writes them. What is copied from
-    the console has the time on a line of its own above."""
-    above: float | None = None
-    for line in text.split("\n"):
-        bare = line.strip().strip('"')
-        found = _LINE.match(bare)
-        if found is not None:
-            at_ms = epoch_ms(found["at"]) if found["at"] else above
-            yield Event(math.nan if at_ms is None else at_ms, found["message"], found["stream"] or "")
-        elif bare and len(bare) < 40:
-            above = epoch_ms(bare) or above

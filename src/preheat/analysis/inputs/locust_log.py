@@ -13,22 +13,27 @@ from datetime import UTC, datetime
 
 from preheat.analysis.requests_csv import ClientRequest
 
-_LINE = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d{1,6})\] (.*?)/([A-Z]+)/([\w.]+): ?(.*)$")
+_LINE = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d{1,6})\] (.*?)/[A-Z]+/[\w.]+: ?(.*)$", re.MULTILINE)
 _TIME = re.compile(r"^Response time: *([0-9.]+(?:[eE][+-]?\d+)?) *(s(?:ec(?:ond)?s?)?\b)?", re.IGNORECASE)
 _STATUS = re.compile(r"^Response status(?: code)?: *(\d+|None)", re.IGNORECASE)
 _TEXT = re.compile(r"^Response text: ?(.*)$", re.IGNORECASE)
-_RAMP = re.compile(r"^Ramping to (\d+) users at a rate of ([0-9.]+) per second")
+_RAMP = re.compile(
+    r"^(?:Ramping to|(?P<single>Spawning)|Sending spawn jobs of) (?P<users>\d+) users "
+    r"(?:at a rate of|at the rate|at|and) (?P<per_s>[0-9.]+) (?:per second|users/s|spawn rate)"
+)
+"""What Locust 2 says alone, what 1.x says, and what the master of several workers says."""
 _END = re.compile(r"^(?:--run-time limit reached|Shutting down|Got SIG)")
 
 
 @dataclass(slots=True)
 class Ramp:
-    """Users started from `start_s` on, `per_s` each second until there are `users` (Locust starts the users of a
-    second together, at its beginning)."""
+    """Users started from `start_s` on, `per_s` each second until there are `users`. Locust 2 starts the users of a
+    second together, at its beginning; Locust 1 spreads them (`spread`)."""
 
     start_s: float
     users: int
     per_s: float
+    spread: bool = False
 
 
 @dataclass(slots=True)
@@ -60,7 +65,7 @@ class _Open:
 
 def looks_like(text: str) -> bool:
     """Whether the text is a Locust log: one of its first lines is."""
-    return any(_LINE.match(line) for line in text[:20_000].split("\n")[:200])
+    return _LINE.search(text[:20_000]) is not None
 
 
 def parse(text: str) -> LocustLog:
@@ -68,12 +73,12 @@ def parse(text: str) -> LocustLog:
     log = LocustLog()
     waiting: list[_Open] = []
     clock = _LocalClock()
-    for line in text.split("\n"):
-        found = _LINE.match(line)
-        if found is None:
-            continue
-        at, source, _, _, message = found.groups()
-        at_s = clock.even(_local_s(at), is_new_run=message.startswith("Starting Locust"))
+    last, last_s = "", 0.0
+    for found in _LINE.finditer(text):  # as many lines as a long run has are not held as a list
+        at, source, message = found.groups()
+        if at != last:
+            last, last_s = at, _local_s(at)
+        at_s = clock.even(last_s, is_new_run=message.startswith("Starting Locust"))
         if message.startswith(("R", "r", "S", "-", "G")):
             _read(log, waiting, at_s, source, message)
     log.clock_changes = clock.changes
@@ -127,7 +132,7 @@ def _read(log: LocustLog, waiting: list[_Open], at_s: float, source: str, messag
     elif (body := _TEXT.match(message)) is not None:
         log.first_text = log.first_text or body[1][:2000]
     elif (ramp := _RAMP.match(message)) is not None:
-        log.ramps.append(Ramp(at_s, int(ramp[1]), float(ramp[2])))
+        log.ramps.append(Ramp(at_s, int(ramp["users"]), float(ramp["per_s"]), spread=ramp["single"] is not None))
     elif message.startswith("Starting Locust"):
         log.started += 1
     elif _END.match(message) and log.finished < max(log.started, 1):

@@ -12,11 +12,17 @@ from typing import Any
 
 _STATUS = re.compile(r"\b([1-5]\d\d)\b(?: (?:Client|Server) Error| |:|'|\)|$)")
 
+_NO_ANSWER = re.compile(
+    r"Connect|Time-?d? ?out|Disconnected|Protocol|Socket|SSL|gaierror|Chunked|Reset|Status code: 0\b"
+)
+"""Errors of requests, urllib3 and geventhttpclient where no answer came."""
+
 
 @dataclass(slots=True)
 class LocustTables:
     """`percentiles_ms` by "50%" and the like, as Locust rounds them (two significant digits above 100 ms);
-    `failed` by status, "0" where the error names none; `users` are (epoch s, users running)."""
+    `failed` by status ("0" for no answer, "unknown" where the error does not tell); `users` are (epoch s, users
+    running)."""
 
     requests: int | None = None
     failures: int | None = None
@@ -31,6 +37,9 @@ class LocustTables:
     """Which file it was: stats, history, failures, exceptions, html."""
 
 
+_HISTORY, _STATS = {"Timestamp", "User Count", "Name"}, {"Request Count", "Failure Count", "Name"}
+_FAILURES, _EXCEPTIONS = {"Occurrences", "Error"}, {"Count", "Message", "Traceback"}
+_NEEDED = (_HISTORY, _STATS, _FAILURES, _EXCEPTIONS)
 _BEST = ("html", "stats", "history")
 """Which of a run's own accounts to believe: Locust writes its CSV files once a second and not at the end, so that they
 lack the last requests (seen with Locust 2.47)."""
@@ -64,18 +73,19 @@ def combined(tables: Sequence[LocustTables]) -> LocustTables:
 
 def parse_table(text: str) -> LocustTables | None:
     """One of the four CSV tables, told apart by its header; None if it is none of them."""
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    names = set(reader.fieldnames or ())
-    if {"Timestamp", "User Count", "Name"} <= names:
+    header = text[:2000].lstrip("\ufeff").split("\n", 1)[0]  # the rest of a long log is not looked at
+    names = set(next(csv.reader([header])))
+    if not any(needed <= names for needed in _NEEDED):
+        return None
+    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff"), newline=""))
+    if names >= _HISTORY:
         return _history(reader)
-    if {"Request Count", "Failure Count", "Name"} <= names:
+    if names >= _STATS:
         return _stats(reader)
-    if {"Occurrences", "Error"} <= names:
+    if names >= _FAILURES:
         failed = failed_by_status((row.get("Error", ""), row.get("Occurrences", "")) for row in reader)
         return LocustTables(failed=failed, kind="failures")
-    if {"Count", "Message", "Traceback"} <= names:
-        return LocustTables(exceptions=sum(int(number(row.get("Count")) or 0) for row in reader), kind="exceptions")
-    return None
+    return LocustTables(exceptions=sum(int(number(row.get("Count")) or 0) for row in reader), kind="exceptions")
 
 
 def _history(reader: csv.DictReader[str]) -> LocustTables:
@@ -112,11 +122,12 @@ def _stats(reader: csv.DictReader[str]) -> LocustTables:
 
 
 def failed_by_status(rows: Any) -> dict[str, int]:
-    """(error, occurrences) by the status that the error names, "0" where it names none."""
+    """(error, occurrences) by the status that the error names, "0" where it is one of the connection, else "unknown":
+    an error may be what a locustfile made of an answer that it did not like."""
     failed: dict[str, int] = {}
     for error, count in rows:
         status = _STATUS.search(str(error))
-        key = status[1] if status else "0"
+        key = status[1] if status else "0" if _NO_ANSWER.search(str(error)) else "unknown"
         failed[key] = failed.get(key, 0) + int(number(count) or 0)
     return dict(sorted(failed.items()))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from preheat.analysis.inputs import cloudwatch, locust_html, locust_log, locust_tables, xray
+from preheat.analysis.inputs import cloudwatch, locust_html, locust_log, locust_tables, refusals, xray
 from preheat.analysis.inputs.columns import is_large, read_large
 from preheat.analysis.inputs.lambda_lines import read_events
 from preheat.analysis.inputs.locust_log import LocustLog
@@ -35,6 +35,8 @@ class Source:
     locust: LocustLog | None = None
     tables: LocustTables | None = None
     log: ServerLog | None = None
+    reason: str = ""
+    """Why a file of kind `OTHER` says nothing: the rest of a sentence that begins with its name."""
 
 
 def open_source(path: Path) -> Source:
@@ -49,12 +51,17 @@ def open_source(path: Path) -> Source:
     data = read_bytes(path)
     head = data[:2000]
     if head.startswith(OWN_LABELS):
-        return Source(Kind.OTHER)
+        return Source(Kind.OTHER, reason="is a table that preheat report wrote: give it the run itself")
     if head.startswith(b"index,user,method,") or (b"response_ms" in head and b"request_id" in head):
         return Source(Kind.REQUESTS)
     if b'"type":' in head and b'"environment":' in head and b'"at_ms":' in head:
         return Source(Kind.JOURNAL)
-    return _from_text(decode(data))
+    text = decode(data)
+    del data
+    source = _from_text(text)
+    if source.kind is Kind.OTHER:
+        source.reason = source.reason or refusals.why_not(head[:8], text)
+    return source
 
 
 def _from_text(text: str) -> Source:
@@ -72,4 +79,6 @@ def _from_text(text: str) -> Source:
         log = read_events(events, bad)
         if len(log) or log.init_reports:
             return Source(Kind.LAMBDA, log=log)
+        if not bad and "REPORT RequestId: " not in text:
+            return Source(Kind.OTHER, reason=refusals.NO_REPORTS)
     return Source(Kind.OTHER)

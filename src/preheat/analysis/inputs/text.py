@@ -48,6 +48,8 @@ def epoch_ms(text: str) -> float | None:
     """A time as CloudWatch writes it: epoch milliseconds (or seconds), ISO 8601, or `2025-11-09 03:14:16.849`.
     What names no zone is UTC, as in Logs Insights. None where it is no time."""
     text = text.strip()
+    if "E+" in text:  # Excel has rounded it: 1.76380E+12
+        return None
     try:
         number = float(text)
     except ValueError:

@@ -57,8 +57,11 @@ show("line")
 # Change it and run the cells again.
 
 # %%
-seconds = sent_s.astype(int)
-slow = [s for s in np.unique(seconds) if np.median(response_ms[seconds == s]) > 2 * np.median(response_ms)]
+order = np.argsort(sent_s, kind="stable")
+seconds, first = np.unique(sent_s[order].astype(int), return_index=True)
+parts = np.split(response_ms[order], first[1:]) if len(first) else []
+limit_ms = 2 * np.median(response_ms) if len(response_ms) else 0.0
+slow = [second for second, part in zip(seconds, parts, strict=True) if np.median(part) > limit_ms]
 cold_start_end_time = float(max(slow) + 1) if slow else 0.0
 called_cold = sent_s < cold_start_end_time
 print(f"cold_start_end_time = {cold_start_end_time:.1f} s")
