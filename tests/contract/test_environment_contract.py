@@ -97,8 +97,8 @@ async def core(
     await eventually(lambda: not owned(tmp_path))
     if isinstance(factory, DockerFactory):
         factory.close()
+        await eventually(lambda: docker("ps", "--all", "--quiet").stdout == "")
         factory.images.keep([])
-        assert docker("ps", "--all", "--quiet").stdout == ""
         assert docker("network", "ls", "--quiet", "--filter", f"label=preheat.data={factory.root}").stdout == ""
         assert docker("images", "--format", "{{.Repository}}").stdout == "base\n"
         assert not [record for record in caplog.records if record.name.startswith("preheat.sandbox.docker")]

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from e2e_cloud import BIN, Cloud, ask, clean_environment, eventually, preheat, remains
+from e2e_cloud import BIN, Cloud, ask, clean_environment, eventually, preheat, remains, zipped
 
 
 def test_up_detached_status_env_down(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_settings_files_reach_the_server(tmp_path: Path) -> None:
             Runtime="python3.11",
             Role="arn:aws:iam::123456789012:role/LabRole",
             Handler="a.b",
-            Code={"ZipFile": b"PK\x05\x06" + bytes(18)},
+            Code={"ZipFile": zipped("")},
         )["FunctionArn"]
         assert arn == "arn:aws:lambda:eu-west-1:123456789012:function:here"
     finally:
