@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 
 from bench import cold
 from bench.client import Connection, http_request, timed_ms
-from bench.cloud import Cloud, Deployed, deploy, up
+from bench.cloud import EXAMPLE, Cloud, Deployed, deploy, up
 from bench.peers import Workload
 from bench.result import Result, comparison, tail
 from bench.size import Size
@@ -23,12 +24,28 @@ KEEP_ALIVE_S = 0.02
 EVERY_S = 0.15
 UP = ("--keep-alive-s", str(KEEP_ALIVE_S))
 NAME = "iris-snap"
+PRIMED = '''"""The example, which has predicted once before its snapshot is taken (docs/how-to.md)."""
+
+from snapshot_restore_py import register_before_snapshot
+
+import lambda_function
+
+register_before_snapshot(lambda_function.predict, [[5.1, 3.5, 1.4, 0.2]])
+handler = lambda_function.lambda_handler
+'''
 
 
 @contextmanager
-def deployed_with_snapshot(folder: Path, label: str, *options: str) -> Iterator[tuple[Cloud, Deployed]]:
+def deployed_with_snapshot(
+    folder: Path, label: str, *options: str, primed: bool = False
+) -> Iterator[tuple[Cloud, Deployed]]:
+    project, handler = EXAMPLE, "lambda_function.lambda_handler"
+    if primed:
+        project, handler = folder / "project", "primed.handler"
+        shutil.copytree(EXAMPLE, project)
+        (project / "primed.py").write_text(PRIMED)
     with up(folder / label, folder / f"{label}.log", *UP, *options) as server:
-        yield server, deploy(server, NAME, 1769, "--snapstart")
+        yield server, deploy(server, NAME, 1769, "--snapstart", "--handler", handler, project=project)
 
 
 def sample(cloud: Cloud, request: bytes, count: int) -> list[float]:
@@ -69,9 +86,11 @@ def described(samples: list[float], served: list[dict[str, Any]]) -> str:
     )
 
 
-def forked_on_demand(folder: Path, workload: Workload, size: Size) -> str:
-    """The same without spares: each environment is forked only when its request has come."""
-    with deployed_with_snapshot(folder, "fork", "--spares-max", "0") as (server, deployed):
+def in_another_way(
+    folder: Path, label: str, workload: Workload, size: Size, *options: str, primed: bool = False
+) -> str:
+    """A third as many, by a server with other options or with the primed function."""
+    with deployed_with_snapshot(folder, label, *options, primed=primed) as (server, deployed):
         request = http_request("POST", deployed.path, workload.body)
         sample(server, request, 5)
         since_ms = time.time() * 1000
@@ -94,7 +113,8 @@ def cold_starts(folder: Path, workload: Workload, size: Size) -> list[Result]:
             ours.append(sample(server, request, size.snapshot_each))
             references.append([cold.reference_ms(workload)])
         served = check_all_cold(server.journal(deployed.name, since_ms), size.snapshot_rounds * size.snapshot_each)
-    without = f"without spares {forked_on_demand(folder, workload, size)}"
+    without = f"without spares {in_another_way(folder, 'fork', workload, size, '--spares-max', '0')}"
+    primed = f"after a prediction before the snapshot {in_another_way(folder, 'primed', workload, size, primed=True)}"
     with_spares = described(pooled(ours), served)
     return [
         comparison(
@@ -103,7 +123,7 @@ def cold_starts(folder: Path, workload: Workload, size: Size) -> list[Result]:
             ("Preheat", ours),
             ("REF", references),
             "ms",
-            f"{with_spares}; {without}",
+            f"{with_spares}; {without}; {primed}",
         ),
-        tail("cold_snapshot_p99_ms", "Preheat", ours, 0.99, "ms", without),
+        tail("cold_snapshot_p99_ms", "Preheat", ours, 0.99, "ms", f"{without}; {primed}"),
     ]

@@ -296,9 +296,15 @@ def name(server: Lambda) -> str:
     return server.function()
 
 
+@pytest.fixture(scope="module")
+def patient(server: Lambda) -> str:
+    """With the memory of the other, but not its timeout: a seventh of a core fills that slowly on a busy machine."""
+    return server.function(Timeout=60)
+
+
 @pytest.mark.parametrize(("row", "event", "check"), ROWS, ids=[row for row, _, _ in ROWS])
-def test_a_row(server: Lambda, name: str, row: str, event: Any, check: Callable[[Told], None]) -> None:
-    told = server.call(name, event)
+def test_a_row(server: Lambda, name: str, patient: str, row: str, event: Any, check: Callable[[Told], None]) -> None:
+    told = server.call(patient if check is out_of_memory else name, event)
     check(told)
     assert told.lines[0] == f"START RequestId: {told.request_id} Version: $LATEST\n"
     assert told.lines[-2] == f"END RequestId: {told.request_id}\n"

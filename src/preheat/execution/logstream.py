@@ -36,6 +36,7 @@ class LogStream:
         self._fd = -1
         self._parser = OutputParser()
         self._pending: list[LogEvent] = []
+        self._late = False
         self._following: list[LogEvent] | None = None
         self._begun_ahead = 0
         self._tail = ""
@@ -43,9 +44,11 @@ class LogStream:
         """Hears what the runtime writes, besides the sink (Telemetry API)."""
         sink.create_stream(group, name)
 
-    def open_pipe(self, name: str = "") -> int:
-        """The writing end, for the sandbox to pass on; `close_writing` it after the launch. `name`: of a named pipe."""
+    def open_pipe(self, name: str | None = "") -> int:
+        """The writing end, for the sandbox to pass on; `close_writing` it after the launch. `name`: of a named pipe;
+        None where output may be late."""
         self.close_pipe()
+        self._late = name is None
         self._begun_ahead = 0
         if name:
             self._fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -64,6 +67,7 @@ class LogStream:
         """Take what is left in the pipe, then close it. No harm in calling it twice."""
         if self._fd < 0:
             return
+        self._late = False
         self.drain()
         self._settle()
         self._loop.remove_reader(self._fd)
@@ -97,11 +101,12 @@ class LogStream:
         self._pending += following or ()
 
     def drain(self) -> None:
-        """Take everything that the runtime has written so far, a last line without its end included."""
+        """Take everything that the runtime has written so far; a last line without its end, too, unless the rest of
+        it may be on its way."""
         if self._fd >= 0:
             while self._read():
                 pass
-        if self._following is None:
+        if self._following is None and not self._late:
             self._take_in(self._parser.flush(epoch_ms()))
 
     def flush(self) -> None:

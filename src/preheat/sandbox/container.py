@@ -139,7 +139,7 @@ class ContainerSandbox:
     """One environment's place: its /tmp, its control group, at most one container."""
 
     origin = "init"
-    output_pipe = ""
+    output_pipe: str | None = ""
 
     def __init__(self, factory: ContainerFactory, environment: str) -> None:
         self._factory = factory

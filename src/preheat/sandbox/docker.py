@@ -215,7 +215,7 @@ class DockerSandbox:
         self._environment = environment
         self._directory = factory.root / environment
         self._directory.mkdir(parents=True, exist_ok=True)
-        self.output_pipe = ""
+        self.output_pipe: str | None = None
         if factory.network.on_this_machine:
             self._directory.chmod(0o711)
             pipe = self._directory / "output"
@@ -310,7 +310,7 @@ class DockerSandbox:
                 image = run.launch.image
                 assert image is not None
                 self._container = DockerContainer(self._factory, self._environment, image.name)
-                await self._container.start(run.launch, self.output_pipe)
+                await self._container.start(run.launch, self.output_pipe or "")
             if run.killed:
                 run.ended(128 + 9)
                 return

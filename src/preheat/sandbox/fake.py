@@ -54,7 +54,7 @@ class FakeContext:
 
 class FakeSandbox:
     origin = "init"
-    output_pipe = ""
+    output_pipe: str | None = ""
     refusal = ""
 
     def __init__(self) -> None:

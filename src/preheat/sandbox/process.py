@@ -78,7 +78,7 @@ class ProcessSandbox:
     """One environment's place: a directory, a cgroup, at most one process tree."""
 
     origin = "init"
-    output_pipe = ""
+    output_pipe: str | None = ""
     refusal = ""
 
     def __init__(self, factory: ProcessFactory, environment: str) -> None:

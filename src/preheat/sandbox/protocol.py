@@ -63,8 +63,9 @@ class Sandbox(Protocol):
 
     origin: str
     """Where the last launch's process came from: "init" (started from nothing), "fork" or "spare"."""
-    output_pipe: str
-    """The named pipe that `Launch.output_fd` must be the writing end of; "" where any pipe will do."""
+    output_pipe: str | None
+    """The named pipe that `Launch.output_fd` must be the writing end of; "" where any pipe will do; None where any will
+    do and what the runtime writes may arrive there after its answer."""
 
     @property
     def refusal(self) -> str:

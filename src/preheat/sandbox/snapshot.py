@@ -231,7 +231,7 @@ class SnapshotSandbox:
     """One environment's place; a launch is a fork."""
 
     origin = "fork"
-    output_pipe = ""
+    output_pipe: str | None = ""
 
     def __init__(self, factory: SnapshotFactory) -> None:
         self._factory = factory

@@ -49,7 +49,7 @@ class Runtime:
         self.frozen = False
         self.origin = "init"
         self.refusal = ""
-        self.output_pipe = ""
+        self.output_pipe: str | None = ""
 
     # channel
 

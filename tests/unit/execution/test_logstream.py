@@ -41,6 +41,23 @@ def test_what_was_written_before_the_drain_is_there_in_order() -> None:
     assert tail == "".join(events).encode()
 
 
+def test_a_line_whose_rest_is_late_stays_whole() -> None:
+    async def scenario() -> list[str]:
+        sink = Sink()
+        stream = LogStream(sink, "group", "stream")
+        writing = stream.open_pipe(None)
+        os.write(writing, b"one\ntw")
+        stream.drain()
+        stream.add("END\n")
+        os.write(writing, b"o\nlast")
+        stream.close_writing(writing)
+        stream.close_pipe()
+        stream.flush()
+        return sink.events
+
+    assert asyncio.run(scenario()) == ["one\n", "END\n", "two\n", "last"]
+
+
 def test_the_tail_is_the_last_4_kb() -> None:
     async def scenario() -> bytes:
         stream = LogStream(Sink(), "group", "stream")
