@@ -9,7 +9,8 @@ import platform
 import sys
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from preheat.execution.channel import Transport
 from preheat.execution.invoker import PoolInvoker
 from preheat.execution.journal import Journal
 from preheat.execution.runtime import Services
+from preheat.execution.runtime_api import RuntimeApiTransport
+from preheat.execution.socket_channel import SocketTransport
 from preheat.guest import preheat_emulator
 from preheat.kernel.function import FunctionVersion, Invocation, InvokeResult, LogEvent
 from preheat.kernel.image import ImageProgram, ResolvedImage
@@ -30,9 +33,13 @@ from preheat.oci.layers import Layer, LayerStore
 from preheat.oci.layout import Layout
 from preheat.oci.pack import PackedLayer, pack
 from preheat.oci.tree import entry_of
+from preheat.sandbox.container import ContainerFactory, unusable
 from preheat.sandbox.docker import DockerFactory
 from preheat.sandbox.docker_images import DockerImages
+from preheat.sandbox.network import isolated
+from preheat.sandbox.process import ProcessFactory
 from preheat.sandbox.protocol import SandboxFactory
+from preheat.sandbox.runtimes import Runtimes
 
 
 class Logs:
@@ -181,3 +188,23 @@ async def eventually(condition: Callable[[], bool], limit_s: float = 30.0) -> No
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true"
         await asyncio.sleep(0.01)
+
+
+SNAPSHOT_KINDS = ["zip", *(["image"] if unusable() is None else [])]
+
+
+@contextmanager
+def snapshot_core(kind: str, directory: Path, shared: Path) -> Iterator[Core]:
+    """With SnapStart, on the ground of either sandbox that has snapshots. `shared`: the session's directory."""
+    factory: ProcessFactory | ContainerFactory
+    if kind == "image":
+        factory = ContainerFactory(directory / "env")
+        made = Core(
+            directory, factory, RuntimeApiTransport(place=isolated), base=base_of_session(shared), snap_start=True
+        )
+    else:
+        factory = ProcessFactory(directory / "env", Runtimes(directory / "runtimes"))
+        made = Core(directory, factory, SocketTransport(), snap_start=True)
+    yield made
+    made.close()
+    factory.close()

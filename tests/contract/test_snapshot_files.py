@@ -8,14 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from contract_core import Core, base_of_session
-
-from preheat.execution.runtime_api import RuntimeApiTransport
-from preheat.execution.socket_channel import SocketTransport
-from preheat.sandbox.container import ContainerFactory, unusable
-from preheat.sandbox.network import isolated
-from preheat.sandbox.process import ProcessFactory
-from preheat.sandbox.runtimes import Runtimes
+from contract_core import SNAPSHOT_KINDS, Core, snapshot_core
 
 pytestmark = pytest.mark.anyio
 
@@ -54,21 +47,12 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
     return "asyncio", {"use_uvloop": True}
 
 
-@pytest.fixture(params=["zip", *(["image"] if unusable() is None else [])])
+@pytest.fixture(params=SNAPSHOT_KINDS)
 async def core(
     request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Core]:
-    factory: ProcessFactory | ContainerFactory
-    if request.param == "image":
-        factory = ContainerFactory(tmp_path / "env")
-        base, transport = base_of_session(tmp_path_factory.getbasetemp()), RuntimeApiTransport(place=isolated)
-        made = Core(tmp_path, factory, transport, base=base, snap_start=True)
-    else:
-        factory = ProcessFactory(tmp_path / "env", Runtimes(tmp_path / "runtimes"))
-        made = Core(tmp_path, factory, SocketTransport(), snap_start=True)
-    yield made
-    made.close()
-    factory.close()
+    with snapshot_core(request.param, tmp_path, tmp_path_factory.getbasetemp()) as made:
+        yield made
 
 
 async def test_each_environment_has_inits_files_to_itself(core: Core) -> None:

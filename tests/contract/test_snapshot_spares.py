@@ -9,14 +9,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from contract_core import Core, base_of_session, eventually
+from contract_core import SNAPSHOT_KINDS, Core, eventually, snapshot_core
 
-from preheat.execution.runtime_api import RuntimeApiTransport
-from preheat.execution.socket_channel import SocketTransport
-from preheat.sandbox.container import ContainerFactory, unusable
-from preheat.sandbox.network import isolated
-from preheat.sandbox.process import ProcessFactory
-from preheat.sandbox.runtimes import Runtimes
 from preheat.sandbox.snapshot import SnapshotFactory
 from preheat.sandbox.template import Child, Template, TemplateError
 
@@ -40,21 +34,12 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
     return "asyncio", {"use_uvloop": True}
 
 
-@pytest.fixture(params=["zip", *(["image"] if unusable() is None else [])])
+@pytest.fixture(params=SNAPSHOT_KINDS)
 async def core(
     request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Core]:
-    factory: ProcessFactory | ContainerFactory
-    if request.param == "image":
-        factory = ContainerFactory(tmp_path / "env")
-        base, transport = base_of_session(tmp_path_factory.getbasetemp()), RuntimeApiTransport(place=isolated)
-        made = Core(tmp_path, factory, transport, base=base, snap_start=True)
-    else:
-        factory = ProcessFactory(tmp_path / "env", Runtimes(tmp_path / "runtimes"))
-        made = Core(tmp_path, factory, SocketTransport(), snap_start=True)
-    yield made
-    made.close()
-    factory.close()
+    with snapshot_core(request.param, tmp_path, tmp_path_factory.getbasetemp()) as made:
+        yield made
 
 
 async def test_a_spare_has_copied_ahead_what_a_first_request_writes_to(core: Core) -> None:
@@ -93,12 +78,16 @@ def places(core: Core) -> set[str]:
     return {path.name for path in (core.directory / "env").iterdir() if not path.name.startswith(".")}
 
 
-async def test_a_spare_that_is_killed_is_no_spare_and_leaves_nothing(core: Core) -> None:
+async def restored_once(core: Core) -> SnapshotFactory:
     core.deploy("def handler(event, context):\n    return 1\n")
     await core.value()
-    (pool,) = core.invoker.pools
-    snapshot = pool._services.sandboxes
+    snapshot = core.invoker.pools[0]._services.sandboxes
     assert isinstance(snapshot, SnapshotFactory)
+    return snapshot
+
+
+async def test_a_spare_that_is_killed_is_no_spare_and_leaves_nothing(core: Core) -> None:
+    snapshot = await restored_once(core)
     await eventually(lambda: any(spare.child.pid is not None for spare in snapshot._spares))
     killed = next(spare for spare in snapshot._spares if spare.child.pid is not None)
     assert killed.child.pid is not None
@@ -108,13 +97,9 @@ async def test_a_spare_that_is_killed_is_no_spare_and_leaves_nothing(core: Core)
 
 
 async def test_what_cannot_be_forked_leaves_nothing(core: Core) -> None:
-    core.deploy("def handler(event, context):\n    return 1\n")
-    await core.value()
-    (pool,) = core.invoker.pools
-    snapshot = pool._services.sandboxes
-    assert isinstance(snapshot, SnapshotFactory)
+    snapshot = await restored_once(core)
     snapshot.close()
-    pool.expire(time.monotonic_ns(), 0)
+    core.invoker.pools[0].expire(time.monotonic_ns(), 0)
     await eventually(lambda: not places(core))
     snapshot._template = FailingTemplate()
     with pytest.raises(TemplateError):
@@ -136,11 +121,7 @@ class FailingTemplate(Template):
 
 
 async def test_the_spares_of_a_template_that_has_died_are_given_up_as_others_are(core: Core) -> None:
-    core.deploy("def handler(event, context):\n    return 1\n")
-    await core.value()
-    (pool,) = core.invoker.pools
-    snapshot = pool._services.sandboxes
-    assert isinstance(snapshot, SnapshotFactory)
+    snapshot = await restored_once(core)
     snapshot._taken.extend([time.monotonic()] * 200)  # a burst
     snapshot._fill()
     await eventually(lambda: len(snapshot._spares) > 1)
